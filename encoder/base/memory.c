@@ -1,0 +1,57 @@
+/* memory.c - malloc and mmap, once. Knows no caller. */
+#include "memory.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+void *memory_array(size_t count, size_t size) {
+    return calloc(count ? count : 1, size ? size : 1);
+}
+
+void *memory_resize(void *block, size_t count, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return NULL;
+    return realloc(block, bytes ? bytes : 1);
+}
+
+void memory_free(void *block) {
+    free(block);
+}
+
+size_t memory_page_size(void) {
+    long size = sysconf(_SC_PAGESIZE);
+    return size > 0 ? (size_t)size : 4096;
+}
+
+void *memory_pages(size_t bytes, size_t align, int reserve) {
+    size_t page = memory_page_size();
+    size_t size, room;
+    if (__builtin_add_overflow(bytes, page - 1, &size))
+        return NULL;
+    size &= ~(page - 1);
+    if (size == 0 || align < page || __builtin_add_overflow(size, align - page, &room))
+        return NULL;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (reserve ? MAP_NORESERVE : 0);
+    char *base = mmap(NULL, room, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    size_t skip = (size_t)(-(uintptr_t)base & (align - 1));
+    if (skip)
+        munmap(base, skip);
+    if (room - skip > size)
+        munmap(base + skip + size, room - skip - size);
+    return base + skip;
+}
+
+void memory_release(void *pages, size_t bytes) {
+    if (!pages)
+        return;
+    int kept = errno;
+    size_t page = memory_page_size();
+    munmap(pages, (bytes + page - 1) & ~(page - 1));
+    errno = kept;
+}

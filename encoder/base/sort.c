@@ -1,0 +1,41 @@
+/* sort.c - heapsort. */
+#include "sort.h"
+
+#include <string.h>
+
+struct heap {
+    char *items;
+    size_t size;
+    int (*order)(const void *a, const void *b);
+};
+
+static char *item(const struct heap *heap, size_t index) {
+    return heap->items + index * heap->size;
+}
+
+static void swap(const struct heap *heap, size_t a, size_t b) {
+    char kept[SORT_ITEM];
+    memcpy(kept, item(heap, a), heap->size);
+    memcpy(item(heap, a), item(heap, b), heap->size);
+    memcpy(item(heap, b), kept, heap->size);
+}
+
+static void sink(const struct heap *heap, size_t root, size_t count) {
+    for (size_t child; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && heap->order(item(heap, child), item(heap, child + 1)) < 0)
+            child++;
+        if (heap->order(item(heap, root), item(heap, child)) >= 0)
+            return;
+        swap(heap, root, child);
+    }
+}
+
+void sort_items(void *items, size_t count, size_t size, int (*order)(const void *a, const void *b)) {
+    struct heap heap = {items, size, order};
+    for (size_t root = count / 2; root-- > 0;)
+        sink(&heap, root, count);
+    for (size_t end = count; end-- > 1;) {
+        swap(&heap, 0, end);
+        sink(&heap, 0, end);
+    }
+}
