@@ -1,0 +1,70 @@
+/* kernels.h - the arithmetic: one table of functions, filled bottom-up (scalar, then what does better), kept by value.
+ * Compiles alone: knows numbers and shapes, no tower and no file.
+ *
+ * kernels_scalar is the specification: plain loops in float32, one order of operations per result, whatever the rows or
+ * columns around it. Every other entry is tested against it and against double (tests/kernels).
+ * Scratch is the caller's, 64-byte aligned; nothing here allocates. */
+#ifndef ENCODER_KERNELS_KERNELS_H
+#define ENCODER_KERNELS_KERNELS_H
+
+#include <stddef.h>
+
+#include "../base/dtype.h"
+
+/* Columns of one call of `linear`: a panel of weights that is widened once and stays in cache. Always the same blocks
+ * whatever the batch and the threads, because OpenBLAS's bits change with the shape of a call. */
+#define KERNEL_PANEL 64
+
+enum epilogue {
+    EPILOGUE_STORE,      /* y = r */
+    EPILOGUE_ADD,        /* y = y + r: the residual stream */
+    EPILOGUE_GELU,       /* y = r (1 + erf(r / sqrt 2)) / 2 */
+    EPILOGUE_QUICK_GELU  /* y = r / (1 + exp(-1.702 r)) */
+};
+
+/* r[rows, columns] = x[rows, depth] * W[columns, depth]^T + bias[columns], then the epilogue into y[rows, columns].
+ * For each of `batch` inputs: x and y advance by their batch pitch, in floats, and the panel is widened once for all. */
+struct linear {
+    const float *x;
+    size_t x_pitch, x_batch_pitch; /* floats from row to row, from input to input */
+    const unsigned char *weight;   /* any alignment */
+    size_t weight_pitch;           /* bytes from row to row */
+    enum dtype dtype;              /* F32, F16, BF16 */
+    const float *bias;             /* or NULL */
+    float *y;
+    size_t y_pitch, y_batch_pitch;
+    size_t batch, rows, depth, columns; /* columns <= KERNEL_PANEL */
+    enum epilogue epilogue;
+};
+
+/* One head of causal self-attention: q, k, v, out [tokens, head_width], rows `pitch` floats apart.
+ * out[i] = sum over j <= i of softmax_j(q[i].k[j] * scale) v[j] */
+struct attend {
+    const float *q, *k, *v;
+    float *out;
+    size_t pitch, out_pitch, tokens, head_width;
+    float scale;
+};
+
+struct kernels {
+    char name[96];
+    size_t blas_bytes; /* address space each worker must hold for `linear` (worker.blas); 0: none */
+    void (*linear)(const struct kernels *kernels, const struct linear *op, void *scratch);
+    void (*attend)(const struct attend *op, void *scratch);
+    /* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over one row; y may be x */
+    void (*layer_norm)(const float *x, float *y, const float *gain, const float *bias, size_t width, double epsilon);
+    /* count elements of a weight type, from any alignment */
+    void (*widen)(const unsigned char *from, enum dtype dtype, float *to, size_t count);
+    /* to any alignment; 0 if every result is finite */
+    int (*narrow)(const float *from, enum dtype dtype, unsigned char *to, size_t count);
+};
+
+void kernels_scalar(struct kernels *kernels);
+/* Puts OpenBLAS's single-precision GEMM behind `linear`; 0 where the plugin was built without it. */
+int kernels_openblas(struct kernels *kernels);
+
+/* Bytes of scratch that `linear` of that rows and depth, and `attend` of that shape, may use. */
+size_t kernels_linear_scratch(size_t rows, size_t depth);
+size_t kernels_attend_scratch(size_t tokens, size_t head_width);
+
+#endif

@@ -1,0 +1,115 @@
+/* openblas.c - OpenBLAS's sgemm as the portable f32 GEMM. The only file that knows OpenBLAS.
+ *
+ * The library is Debian's serial build, linked statically and privately. As it comes it gives silently wrong results under
+ * concurrent callers: its buffer search has no lock in a serial build. So the linker sends blas_memory_alloc and _free here
+ * (--wrap), and each worker brings one mapping of its own: no search, no lock, no allocation, nothing global. What else it
+ * would reach for in the host (environment, stdout, exit) is wrapped too. kernels_check (check.c) compares it with the
+ * scalar kernel when a model opens, because all this leans on OpenBLAS's insides. */
+#include <cblas.h>
+#include <openblas_config.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/workers.h"
+#include "epilogue.h"
+#include "kernels.h"
+
+/* BUFFER_SIZE of OpenBLAS's common_x86_64.h for DYNAMIC_ARCH: 32 << 22. Address space; what a GEMM of ours touches of it is
+ * a few hundred KiB. */
+#define BLAS_BYTES ((size_t)32 << 22)
+
+void *__wrap_blas_memory_alloc(int position);
+void __wrap_blas_memory_free(void *buffer);
+char *__wrap_getenv(const char *name);
+int __wrap_puts(const char *text);
+int __wrap_fputs(const char *text, FILE *stream);
+int __wrap___printf_chk(int flag, const char *format, ...);
+int __wrap___fprintf_chk(FILE *stream, int flag, const char *format, ...);
+size_t __wrap_fwrite(const void *bytes, size_t size, size_t count, FILE *stream);
+void __wrap_perror(const char *text);
+void __wrap_exit(int status) __attribute__((noreturn));
+extern FILE *__wrap_stderr;
+
+void *__wrap_blas_memory_alloc(int position) {
+    (void)position;
+    return worker_self()->blas;
+}
+
+void __wrap_blas_memory_free(void *buffer) {
+    (void)buffer;
+}
+
+/* The environment is the host's. A build for tests forces one core type here (Makefile: BLAS_CORETYPE). */
+char *__wrap_getenv(const char *name) {
+#ifdef PENULT_BLAS_CORETYPE
+    static char forced[] = PENULT_BLAS_CORETYPE;
+    if (strcmp(name, "OPENBLAS_CORETYPE") == 0)
+        return forced;
+#endif
+    (void)name;
+    return NULL;
+}
+
+FILE *__wrap_stderr;
+
+int __wrap_puts(const char *text) {
+    (void)text;
+    return 0;
+}
+
+int __wrap_fputs(const char *text, FILE *stream) {
+    (void)text, (void)stream;
+    return 0;
+}
+
+int __wrap___printf_chk(int flag, const char *format, ...) {
+    (void)flag, (void)format;
+    return 0;
+}
+
+int __wrap___fprintf_chk(FILE *stream, int flag, const char *format, ...) {
+    (void)stream, (void)flag, (void)format;
+    return 0;
+}
+
+size_t __wrap_fwrite(const void *bytes, size_t size, size_t count, FILE *stream) {
+    (void)bytes, (void)size, (void)stream;
+    return count;
+}
+
+void __wrap_perror(const char *text) {
+    (void)text;
+}
+
+/* Called by dynamic.c alone, where a core type's table has no init function; every table has one. */
+void __wrap_exit(int status) {
+    (void)status;
+    __builtin_trap();
+}
+
+static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
+    float *panel = scratch;
+    float *product = panel + KERNEL_PANEL * op->depth;
+    for (size_t column = 0; column < op->columns; column++)
+        kernels->widen(op->weight + column * op->weight_pitch, op->dtype, panel + column * op->depth, op->depth);
+    for (size_t b = 0; b < op->batch; b++) {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)op->rows, (blasint)op->columns, (blasint)op->depth,
+                    1.0f, op->x + b * op->x_batch_pitch, (blasint)op->x_pitch, panel, (blasint)op->depth, 0.0f, product,
+                    KERNEL_PANEL);
+        for (size_t row = 0; row < op->rows; row++)
+            epilogue(op, product + row * KERNEL_PANEL, 0, op->y + b * op->y_batch_pitch + row * op->y_pitch, op->columns);
+    }
+}
+
+int kernels_openblas(struct kernels *kernels) {
+    /* OPENBLAS_VERSION is " OpenBLAS 0.3.21 " */
+    static const char version[] = OPENBLAS_VERSION;
+    size_t begin = strcspn(version, "0123456789"), size = strcspn(version + begin, " ");
+    size_t used = strlen(kernels->name);
+    snprintf(kernels->name + used, sizeof kernels->name - used, ", gemm openblas %.*s %s", (int)size, version + begin,
+             openblas_get_corename());
+    kernels->linear = linear;
+    kernels->blas_bytes = BLAS_BYTES;
+    return 1;
+}
