@@ -1,0 +1,64 @@
+/* text_tower.h - the forward pass of a CLIP text tower over a batch, on a pool of workers.
+ *
+ *     ids -> embedding + position -> x [B,T,D]
+ *     x -> block x L; after each: taps, checkpoint
+ *     tap -> (final norm?) -> hidden [B,T,D]
+ *     last x -> final norm -> end-of-text row -> projection -> pooled [B,P]
+ *
+ * Knows no file, no text and no ABI. Formulas: huggingface/transformers models/clip/modeling_clip.py, which computes what
+ * openai/CLIP clip/model.py does. */
+#ifndef ENCODER_MODEL_TEXT_TOWER_H
+#define ENCODER_MODEL_TEXT_TOWER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/fault.h"
+#include "../base/workers.h"
+#include "weights.h"
+
+enum tap_kind { TAP_HIDDEN, TAP_POOLED_RAW, TAP_POOLED_PROJECTED, TAP_POOLED_NORMALISED };
+
+/* Something that is wanted, and where it goes. */
+struct tap {
+    enum tap_kind kind;
+    uint32_t layer; /* TAP_HIDDEN: 0 the embeddings, l the output of block l */
+    int final_norm; /* TAP_HIDDEN */
+    unsigned char *data;
+    size_t batch_pitch, row_pitch; /* bytes */
+    enum dtype dtype;
+};
+
+/* One pass. The buffers are the session's: tower_buffers says how many floats each takes. */
+struct text_pass {
+    const struct text_weights *weights;
+    const struct kernels *kernels;
+    size_t batch, tokens;      /* B, T */
+    const int32_t *ids;        /* [B,T], each within the vocabulary */
+    const size_t *end;         /* [B] row that pooling takes; read only where a pooled tap is */
+    const struct tap *taps;
+    size_t tap_count;
+    /* called on the caller's thread when `done` of `total` blocks are computed; nonzero stops the pass */
+    int (*checkpoint)(void *user, uint32_t done, uint32_t total);
+    void *user;
+    float *x;      /* [B,T,D] the residual stream */
+    float *h;      /* [B,T,D] normed input, then the heads' output */
+    float *wide;   /* [B,T,max(3D,M)] q k v side by side, or the MLP's inside */
+    float *raw;    /* [B,D] */
+    float *pooled; /* [B,P] */
+    _Atomic uint32_t not_finite; /* 1 + index of a tap that came out so */
+};
+
+struct tower_buffers {
+    size_t stream, wide, raw, pooled; /* floats of x and of h, of wide, raw, pooled */
+    size_t worker_bytes;              /* scratch of one worker */
+};
+
+/* For at most `batch` prompts of at most the geometry's context. 0 if a product overflows. */
+int tower_measure(const struct geometry *geometry, size_t batch, struct tower_buffers *out);
+/* Blocks that these taps need. */
+uint32_t tower_depth(const struct geometry *geometry, const struct tap *taps, size_t count);
+/* 0, or FAULT_CANCELLED or FAULT_NON_FINITE. */
+int tower_run(struct workers *pool, struct text_pass *pass, struct fault *fault);
+
+#endif
