@@ -1,0 +1,33 @@
+/* status.c - pairs the engine's codes with the ABI's. They are equal by number, which is asserted here and nowhere relied
+ * upon without it. */
+#include "status.h"
+
+#include <string.h>
+
+#define PAIR(name) _Static_assert((int)FAULT_##name == PENULT_E_##name, "the ABI's status " #name " keeps its number")
+PAIR(ARGUMENT);
+PAIR(UNSUPPORTED);
+PAIR(NOT_FOUND);
+PAIR(IO);
+PAIR(FORMAT);
+PAIR(TRUNCATED);
+PAIR(TRAILING);
+PAIR(MISMATCH);
+PAIR(NO_MEMORY);
+PAIR(TEXT);
+PAIR(LIMIT);
+PAIR(NO_TOKENIZER);
+PAIR(CANCELLED);
+PAIR(NON_FINITE);
+PAIR(CHANGED);
+PAIR(WRONG_PROCESS);
+_Static_assert(FAULT_CODES == PENULT_E_WRONG_PROCESS + 1, "every fault has a status");
+_Static_assert(sizeof(((struct fault *)0)->message) == sizeof(((penult_error *)0)->message), "messages fit");
+
+int32_t status_of(const struct fault *fault, penult_error *error) {
+    if (error) {
+        error->status = fault->code;
+        memcpy(error->message, fault->message, sizeof error->message);
+    }
+    return fault->code;
+}
