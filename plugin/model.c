@@ -92,18 +92,17 @@ static uint32_t abi_dtype(enum dtype dtype) {
 }
 
 int32_t model_describe(const penult_model *model, penult_model_info *info, penult_error *error) {
-    penult_model_info own;
     struct fault fault;
     if (!is_model(model)) {
         fault_set(&fault, FAULT_ARGUMENT, "model is %s", model ? "not a model" : "NULL");
         return status_of(&fault, error);
     }
-    if (struct_in(&own, sizeof own, info, "info", &fault))
+    if (struct_size_check(info, sizeof *info, "info", &fault))
         return status_of(&fault, error);
     const struct clip *clip = model->clip;
     const struct geometry *g = &clip->geometry;
     const struct tokenizer *tokenizer = clip->tokenizer;
-    own = (penult_model_info){
+    penult_model_info own = {
         .width = g->width,
         .layers = g->layers,
         .heads = g->heads,

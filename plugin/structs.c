@@ -18,7 +18,7 @@ static int copy_in(void *own, size_t own_size, const unsigned char *theirs, size
     return 0;
 }
 
-int struct_in(void *own, size_t own_size, const void *theirs, const char *what, struct fault *fault) {
+int struct_size_check(const void *theirs, size_t own_size, const char *what, struct fault *fault) {
     uint32_t size;
     if (!theirs)
         return fault_set(fault, FAULT_ARGUMENT, "%s is NULL", what);
@@ -26,6 +26,15 @@ int struct_in(void *own, size_t own_size, const void *theirs, const char *what, 
     if (size < 8 || size > SIZE_LIMIT)
         return fault_set(fault, FAULT_ARGUMENT, "%s: struct_size is %u, expected sizeof of the struct (here %zu)", what, size,
                          own_size);
+    return 0;
+}
+
+int struct_in(void *own, size_t own_size, const void *theirs, const char *what, struct fault *fault) {
+    uint32_t size;
+    int status = struct_size_check(theirs, own_size, what, fault);
+    if (status)
+        return status;
+    memcpy(&size, theirs, sizeof size);
     return copy_in(own, own_size, theirs, size, what, fault);
 }
 

@@ -10,6 +10,7 @@
 /* Round to nearest, no traps, denormals are zero: a file of denormal weights is a valid file, and would make a GEMM a
  * hundred times slower. A new thread starts with its maker's mode, so it must be set and not assumed. */
 static inline void fpu_for_computing(void) {
+    __asm__ volatile("fninit");
     _mm_setcsr(0x1F80u /* all exceptions masked */ | 0x8000u /* FTZ */ | 0x0040u /* DAZ */);
 }
 

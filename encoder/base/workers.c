@@ -107,7 +107,11 @@ static void *worker_main(void *argument) {
     struct seat *seat = argument;
     struct workers *pool = seat->worker.pool;
     uint32_t seen = 0;
+    char name[16];
     fpu_for_computing();
+    /* what a debugger, top and a crash report show */
+    snprintf(name, sizeof name, "penult/%u", seat->worker.index & 0xFFFu);
+    pthread_setname_np(pthread_self(), name);
     for (;;) {
         wait_while(&pool->job_number, seen, 0);
         seen = atomic_load_explicit(&pool->job_number, memory_order_acquire);
@@ -147,12 +151,10 @@ unsigned workers_count(const struct workers *pool) {
     return pool->count;
 }
 
-/* The thread's name is what a debugger, top and a crash report show. */
 static int start_thread(struct seat *seat) {
     size_t page = memory_page_size();
     pthread_attr_t attributes;
     sigset_t all, kept;
-    char name[16];
     if (pthread_attr_init(&attributes) != 0)
         return 0;
     /* a thread starts with its maker's signal mask: no signal of the host's may land on a worker */
@@ -162,10 +164,6 @@ static int start_thread(struct seat *seat) {
                   pthread_create(&seat->thread, &attributes, worker_main, seat) == 0;
     pthread_sigmask(SIG_SETMASK, &kept, NULL);
     pthread_attr_destroy(&attributes);
-    if (started) {
-        snprintf(name, sizeof name, "penult/%u", seat->worker.index & 0xFFFu);
-        pthread_setname_np(seat->thread, name);
-    }
     return started;
 }
 

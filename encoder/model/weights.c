@@ -189,10 +189,6 @@ int weights_bind(struct text_weights *out, const struct geometry *geometry, cons
         return fault_set(fault, FAULT_MISMATCH, "%s: holds no text tower: found neither "
                          "\"text_model.embeddings.token_embedding.weight\" nor \"embeddings.token_embedding.weight\" among its "
                          "%zu tensors", file, set->count);
-    /* Each block takes 16 tensors: a config that promises more blocks than the file can hold must not make us allocate */
-    if (geometry->layers > set->count / BLOCK_ROLES)
-        return fault_set(fault, FAULT_MISMATCH, "%s: num_hidden_layers is %u, which takes %u tensors, but %s has %zu", config,
-                         geometry->layers, geometry->layers * BLOCK_ROLES, file, set->count);
     out->blocks = memory_array(geometry->layers, sizeof *out->blocks);
     b.used = memory_array(set->count, 1);
     int status = out->blocks && b.used ? bind(&b) : fault_set(fault, FAULT_NO_MEMORY, "%s: no memory to bind it", file);

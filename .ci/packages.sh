@@ -1,0 +1,37 @@
+#!/bin/sh
+# Installs the Debian packages that building, testing or the parity run need; without root it names them in one sentence.
+# usage: packages.sh build|test|parity
+set -eu
+
+# build: the compiler, OpenBLAS's static serial build and utf8proc's static library (both end up inside penult.so), libpng
+# and cJSON (in the command). test: cmocka for the C tests, NumPy for the Python ones, a C++ compiler for the header.
+build='gcc libc6-dev libopenblas-serial-dev libutf8proc-dev libpng-dev libcjson-dev'
+test="$build g++ libcmocka-dev python3 python3-numpy"
+parity="$test python3-venv python3-pip"
+case "${1:-}" in
+build) wanted=$build ;;
+test) wanted=$test ;;
+parity) wanted=$parity ;;
+*) echo "usage: packages.sh build|test|parity" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "This is not Debian or Ubuntu: if the build fails, install what these Debian packages hold: $wanted" >&2
+    exit 0
+fi
+missing=
+for package in $wanted; do
+    state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" -ne 0 ]; then
+    echo "Missing packages; install them with: sudo apt-get install$missing" >&2
+    exit 1
+fi
+echo "Installing$missing"
+# shellcheck disable=SC2086 # a list of words on purpose
+if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; }; then
+    echo "apt-get could not install these packages:$missing" >&2
+    exit 1
+fi

@@ -1,0 +1,13 @@
+/* normalise.h - canonical composition (NFC) of one segment of text. The only file that knows utf8proc.
+ */
+#ifndef ENCODER_TEXT_NORMALISE_H
+#define ENCODER_TEXT_NORMALISE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The NFC of valid UTF-8 that is one segment: a code point and the UNICODE_JOIN ones behind it. points and spare have room
+ * for UNICODE_PARTS * bytes elements. Returns how many code points there are in `points`. */
+size_t normalise_segment(const char *text, size_t bytes, int32_t *points, int32_t *spare);
+
+#endif

@@ -1,0 +1,51 @@
+/* options.h - the command line as a struct. Knows which option belongs to which command and what its value may be;
+ * knows nothing of models. */
+#ifndef SAMPLES_PENULT_OPTIONS_H
+#define SAMPLES_PENULT_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* command */
+enum command { COMMAND_HELP, COMMAND_VERSION, COMMAND_ENCODE, COMMAND_TOKENIZE, COMMAND_INFO };
+
+/* One prompt of the command line, or the place of many: from_file with the name "-" is standard input. */
+struct prompt_source {
+    const char *value;
+    bool from_file;
+};
+
+/* Pointers are into argv; the arrays are the struct's own. topic: what help is about, or NULL. pooled holds
+ * PENULT_POOLED_ kinds, dtype and activation PENULT_ values (0: not given). */
+struct options {
+    enum command command;
+    const char *topic;
+    const char *model;
+    struct prompt_source *sources;
+    size_t source_count;
+    int32_t *layers;
+    size_t layer_count;
+    uint32_t pooled[3];
+    size_t pooled_count;
+    const char **outs;
+    size_t out_count;
+    const char *heatmap;
+    const char *tokenizer;
+    const char *plugin;
+    uint32_t dtype;
+    uint32_t activation;
+    uint32_t threads;
+    uint32_t access;
+    bool final_norm;
+    bool body;
+    bool json;
+    bool quiet;
+};
+
+/* Fills *options. Returns STATUS_OK, or the status to exit with after the sentence was said. options_free in any case.
+ * */
+int options_parse(struct options *options, int argc, char **argv);
+void options_free(struct options *options);
+
+#endif

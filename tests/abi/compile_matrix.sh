@@ -1,0 +1,101 @@
+#!/bin/sh
+# compile_matrix.sh - penult.h and penult_load.h compile alone, without a warning, as every C and C++ that a host may be
+# written in, with gcc and with clang; offsets.c (the pinned layout) wherever the language has static assertions.
+#
+# Protects hosts: a header that needs a GNU dialect, a C11 keyword or another include breaks a program that we never
+# see. Prints TAP; a compiler that is not installed is skipped and named. Writes to a temporary directory only.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+api=$here/../../api
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+warnings="-pedantic -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wundef -Wformat=2 -Wcast-align -Werror"
+number=0
+failed=0
+
+# A translation unit that has nothing but the header, and one that uses what the header defines: an inline function that
+# nobody calls is not compiled by every compiler.
+printf '#include "penult.h"\n' >"$work/penult_h"
+cat >"$work/penult_load_h" <<'END'
+#include "penult_load.h"
+int use(struct penult_library *library, char *why);
+int use(struct penult_library *library, char *why) {
+    int has = penult_load(library, "./penult.so", why, 16) == 0 && PENULT_HAS(library->api, extension);
+    penult_unload(library);
+    return has;
+}
+END
+
+# Both headers in one unit, after other system headers, twice: guards, and no reliance on feature macros set in time.
+cat >"$work/both_headers_twice" <<'END'
+#include <stdio.h>
+#include "penult.h"
+#include "penult_load.h"
+#include "penult.h"
+#include "penult_load.h"
+int one_unit_may_have_both(void);
+int one_unit_may_have_both(void) { return 0; }
+END
+
+report() { # verdict name
+    number=$((number + 1))
+    if [ "$1" = 0 ]; then
+        echo "ok $number - $2"
+    else
+        failed=$((failed + 1))
+        echo "not ok $number - $2"
+        sed 's/^/# /' "$work/log"
+    fi
+}
+
+compile() { # compiler language standard source name
+    "$1" -x "$2" "-std=$3" -O1 $warnings -I"$api" -c "$4" -o "$work/out.o" >"$work/log" 2>&1
+    report $? "$5 as $3 with $1"
+}
+
+try() { # compiler language standards...
+    compiler=$1
+    language=$2
+    shift 2
+    if ! command -v "$compiler" >/dev/null 2>&1; then
+        for standard in "$@"; do
+            number=$((number + 1))
+            echo "ok $number - $standard with $compiler # SKIP $compiler is not installed"
+        done
+        return
+    fi
+    for standard in "$@"; do
+        for unit in penult_h penult_load_h both_headers_twice; do
+            compile "$compiler" "$language" "$standard" "$work/$unit" "$unit"
+        done
+        case $standard in
+        c99) ;; # no static assertions in that language
+        *) compile "$compiler" "$language" "$standard" "$here/offsets.c" offsets.c ;;
+        esac
+    done
+}
+
+# Debian installs clang without its plain name when only the versioned package is there.
+clang=clang
+for version in 14 19; do
+    command -v "$clang" >/dev/null 2>&1 || clang=clang-$version
+done
+command -v "$clang" >/dev/null 2>&1 || clang=clang
+
+echo "TAP version 13"
+try gcc c c99 c11 c17 c2x
+try g++ c++ c++11 c++14 c++17 c++20
+try "$clang" c c99 c11 c17 c2x
+try "clang++${clang#clang}" c++ c++11 c++14 c++17 c++20
+
+# The matrix itself must be able to fail: a wrong offset is refused, or every line above means nothing.
+sed 's/^AT(penult_api, encode_text, [0-9]*/AT(penult_api, encode_text, 1/' "$here/offsets.c" >"$work/wrong.c"
+if cc -std=c11 -I"$api" -c "$work/wrong.c" -o "$work/out.o" >"$work/log" 2>&1; then
+    echo "offsets.c with a wrong offset compiled" >"$work/log"
+    report 1 "a wrong offset does not compile"
+else
+    report 0 "a wrong offset does not compile"
+fi
+
+echo "1..$number"
+[ "$failed" = 0 ]

@@ -1,0 +1,257 @@
+"""test_python.py PLUGIN MODEL - penult.py on the real plugin and a real model: what goes in, what comes out. TAP.
+
+Protects the Python face: that its structs are those of penult.h, that arrays of every legal layout get the right values
+and nothing beside them, and that each error is the exception that a Python author expects. Needs NumPy only.
+"""
+import ctypes
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from python_host import HERE, LIBRARY, MODEL, PROMPTS, main, opened, penult, raises, test
+
+
+# ---- what is described ----------------------------------------------------------------------------------------------
+
+@test
+def structs_are_those_of_the_header():
+    """Every size and offset that offsets.c pins, and no struct forgotten."""
+    pinned = (HERE / "offsets.c").read_text()
+    python = {struct.__name__: struct for struct in vars(penult).values()
+              if isinstance(struct, type) and issubclass(struct, ctypes.Structure)}
+    sizes = re.findall(r"^SIZE\((\w+), (\d+)\)", pinned, re.M)
+    members = re.findall(r"^AT\((\w+), (\w+), (\d+), (\d+)\)", pinned, re.M)
+    assert len(sizes) > 10 and len(members) > 100
+    for name, size in sizes:
+        if name == "penult_span":  # an array [n,2] in Python
+            continue
+        assert ctypes.sizeof(python[name]) == int(size), name
+        names = [member for owner, member, *_ in members if owner == name]
+        assert [field[0] for field in python[name]._fields_] == names
+    for name, member, offset, size in members:
+        if name != "penult_span":
+            field = getattr(python[name], member)
+            assert (field.offset, field.size) == (int(offset), int(size)), f"{name}.{member}"
+
+
+@test
+def constants_are_those_of_the_header():
+    pinned = dict(re.findall(r"^VALUE\(PENULT_(\w+), (\d+)\)", (HERE / "offsets.c").read_text(), re.M))
+    statuses = {name[2:]: int(value) for name, value in pinned.items() if name.startswith("E_")}
+    assert statuses == {name: number for number, name in enumerate(penult.STATUS) if number}
+    assert (int(pinned["ABI_MAJOR"]), int(pinned["ABI_MINOR"])) == penult.ABI
+    for word, name in (("float32", "F32"), ("float16", "F16"), ("bfloat16", "BF16")):
+        assert penult.DTYPES[word] == int(pinned[name])
+    for word, name in (("quick_gelu", "QUICK_GELU"), ("gelu", "GELU")):
+        assert penult.ACTIVATIONS[word] == int(pinned[name])
+    for word, name in (("hidden", "HIDDEN"), ("raw", "POOLED_RAW"), ("projected", "POOLED_PROJECTED"),
+                       ("normalised", "POOLED_NORMALISED")):
+        assert penult.KINDS[word] == int(pinned[name])
+    assert penult.FINAL_NORM == int(pinned["FINAL_NORM"]) and penult.TOKENS_BODY == int(pinned["TOKENS_BODY"])
+    assert [int(pinned["REPORT_" + name]) for name in ("NOTE", "WARNING", "ERROR")] == list(penult.SEVERITIES)
+
+
+@test
+def wrong_libraries_are_named():
+    raises(penult.LoadError, lambda: penult.Library("no/such/penult.so"), "no/such/penult.so", "could not be loaded")
+    raises(penult.LoadError, lambda: penult.Library(__file__), __file__, "could not be loaded")
+    raises(penult.LoadError, lambda: penult.Library(""), "empty")
+    raises(ValueError, lambda: penult.Library("a\0b"), "NUL")
+    other = next(str(path) for path in Path("/proc/self/maps").read_text().split() if "/libc.so" in path)
+    raises(penult.LoadError, lambda: penult.Library(other), "is not a penult", "penult_entry")
+    assert LIBRARY.version.startswith("0.1.")
+
+
+@test
+def the_model_describes_itself():
+    with opened() as model, opened(copy=True) as copied:
+        info = model.info
+        assert info.context == 77 and info.layers > 1 and info.width % info.heads == 0
+        assert info.activation in ("gelu", "quick_gelu") and info.dtype in ("float32", "float16", "bfloat16")
+        assert info.start_id >= 0 and info.end_id >= 0 and info.layout == "transformers" and info.kernels
+        assert (info.access, copied.info.access) == ("map", "copy")
+        assert info.parameters == copied.info.parameters > 0 and info.bytes_file > info.parameters
+        assert all(isinstance(finding, penult.Finding) for finding in model.findings)
+    with opened(activation="quick_gelu") as other:
+        assert other.info.activation == "quick_gelu"
+
+
+@test
+def errors_say_what_and_where():
+    error = raises(penult.PenultError, lambda: penult.Model("no/such/model", library=LIBRARY), "no/such/model",
+                   name="NOT_FOUND", status=3)
+    assert isinstance(error.findings, list)
+    raises(penult.PenultError, lambda: opened(tokenizer="no/such"), "no/such", name="NOT_FOUND")
+    raises(ValueError, lambda: opened(activation="relu"), "relu", "quick_gelu")
+    raises(ValueError, lambda: penult.Model("a\0b", library=LIBRARY), "NUL")
+
+
+# ---- tokens ---------------------------------------------------------------------------------------------------------
+
+@test
+def tokens_have_ids_and_bytes():
+    with opened() as model:
+        tokens = model.tokenize("a cat, caf\u00e9")
+        assert tokens.ids.dtype == np.int32 and tokens.ids.shape == (77,) and tokens.spans.shape == (77, 2)
+        assert tokens.ids[0] == model.info.start_id and tokens.ids[tokens.end_position] == model.info.end_id
+        assert tokens.end_position == tokens.body_count + 1 and tokens.cut_count == 0
+        assert b"".join(tokens.pieces).replace(b" ", b"") == "acat,caf\u00e9".encode()
+        body = model.tokenize("a cat, caf\u00e9", body=True)
+        assert body.end_position is None and np.array_equal(body.ids, tokens.ids[1:tokens.end_position])
+        assert np.array_equal(model.tokenize("a cat, caf\u00e9".encode()).ids, tokens.ids)
+
+
+@test
+def cut_text_is_accounted_for():
+    with opened() as model:
+        text = "zqxj " * 60
+        tokens, body = model.tokenize(text), model.tokenize(text, body=True)
+        assert tokens.body_count == 75 and tokens.cut_count == len(body.ids) - 75
+        assert np.array_equal(tokens.ids[1:76], body.ids[:75]) and tokens.cut_begin == body.spans[75, 0]
+        # More ids than bytes in the text at first sight: the buffer has to grow (one character, three when composed).
+        grown = model.tokenize("\U0001d160" * 400, body=True)
+        assert len(grown.ids) == grown.body_count > 400
+
+
+@test
+def text_that_is_no_text():
+    with opened() as model:
+        raises(penult.PenultError, lambda: model.tokenize(b"abc\xff"), "3", name="TEXT")
+        raises(penult.PenultError, lambda: model.tokenize("abc\ud800"), "3", name="TEXT")
+        assert np.array_equal(model.tokenize("a\0b").ids, model.tokenize(b"a\0b").ids)
+        assert len(model.tokenize("a\0b").text) == 3
+
+
+# ---- encoding -------------------------------------------------------------------------------------------------------
+
+@test
+def an_encode_has_every_shape():
+    with opened() as model, penult.Session(model, threads=2, max_prompts=3) as session:
+        info = model.info
+        encoded = session.encode(PROMPTS, layers=[-2, 0, -1, (-1, True)], pooled=["raw", "projected", "normalised"])
+        assert list(encoded.hidden) == [-2, 0, -1, (-1, True)]
+        assert all(a.shape == (3, 77, info.width) and a.dtype == np.float32 for a in encoded.hidden.values())
+        assert {name: a.shape[1] for name, a in encoded.pooled.items()} == {
+            "raw": info.width, "projected": info.projection, "normalised": info.projection}
+        assert encoded.tokens == 77 and encoded.blocks_run == info.layers
+        assert all(np.isfinite(a).all() for a in (*encoded.hidden.values(), *encoded.pooled.values()))
+        # Independent facts: the raw pooled vector is a row of the normed last state; the normalised one has length 1.
+        for row, result in enumerate(encoded.prompts):
+            assert np.array_equal(encoded.pooled["raw"][row], encoded.hidden[(-1, True)][row, result.end_position])
+        assert np.allclose(np.linalg.norm(encoded.pooled["normalised"], axis=1), 1, atol=1e-6)
+        single = session.encode(PROMPTS[0])
+        assert np.array_equal(single.hidden[-2][0], encoded.hidden[-2][0])
+        assert np.array_equal(single.pooled["projected"][0], encoded.pooled["projected"][0])
+        early = session.encode(PROMPTS[0], layers=1, pooled=())
+        assert early.blocks_run == 1 and not early.pooled
+        normed = session.encode(PROMPTS[0], layers=-1, final_norm=True, pooled=())
+        assert np.array_equal(normed.hidden[-1][0], encoded.hidden[(-1, True)][0])
+
+
+@test
+def ids_and_text_are_the_same_prompt():
+    with opened() as model, penult.Session(model, max_prompts=3) as session:
+        ids = np.stack([model.tokenize(prompt).ids for prompt in PROMPTS])
+        by_text = session.encode(PROMPTS)
+        for form in (ids, ids.astype(np.int64), np.asfortranarray(ids), list(ids), ids.tolist(),
+                     [PROMPTS[0], *ids[1:]]):
+            by_ids = session.encode(form)
+            assert np.array_equal(by_ids.hidden[-2], by_text.hidden[-2])
+            assert np.array_equal(by_ids.pooled["projected"], by_text.pooled["projected"])
+        assert [p.end_position for p in by_ids.prompts] == [p.end_position for p in by_text.prompts]
+        short = session.encode(ids[:1, :5], pooled=())
+        assert short.hidden[-2].shape == (1, 5, model.info.width) and short.prompts[0].end_position is None
+        raises(ValueError, lambda: session.encode([2**31 + np.arange(3)]), "32 bits")
+        raises(ValueError, lambda: session.encode([[1.5, 2.5]]), "neither text nor one row")
+        raises(penult.PenultError, lambda: session.encode([[-1, 2]], pooled=()), "-1", name="ARGUMENT")
+        raises(penult.PenultError, lambda: session.encode([ids[0], ids[1, :9]]), name="ARGUMENT")
+        raises(ValueError, lambda: session.encode([]), "no prompts")
+
+
+@test
+def dtypes_are_the_rounded_float32():
+    with opened() as model, penult.Session(model) as session:
+        exact = session.encode(PROMPTS[0])
+        half = session.encode(PROMPTS[0], dtype="float16")
+        brain = session.encode(PROMPTS[0], dtype="bfloat16")
+        assert half.hidden[-2].dtype == np.float16 and brain.hidden[-2].dtype == np.uint16
+        for name, precise in (("hidden", exact.hidden[-2]), ("pooled", exact.pooled["projected"])):
+            key = -2 if name == "hidden" else "projected"
+            assert np.array_equal(getattr(half, name)[key], precise.astype(np.float16))
+            bits = precise.view(np.uint32).astype(np.uint64)
+            nearest = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+            assert np.array_equal(getattr(brain, name)[key], nearest)
+        widened = penult.bfloat16_to_float32(brain.hidden[-2])
+        assert np.allclose(widened, exact.hidden[-2], rtol=2**-8, atol=0)
+        raises(ValueError, lambda: session.encode("x", dtype="float64"), "float64", "bfloat16")
+
+
+@test
+def outputs_go_into_views():
+    with opened() as model, penult.Session(model, max_prompts=3) as session:
+        width, projection = model.info.width, model.info.projection
+        expected = session.encode(PROMPTS)
+        for dtype, rounded in ((np.float32, lambda a: a), (np.float16, lambda a: a.astype(np.float16))):
+            tensor = np.full((3, 77, 2048), -7, dtype)  # as SDXL's, this model's columns somewhere in the middle
+            wide = np.full((3, projection + 33), -7, dtype)
+            encoded = session.encode(PROMPTS, outputs={-2: tensor[:, :, 768:768 + width], "projected": wide[:, 1:-32]})
+            assert np.array_equal(tensor[:, :, 768:768 + width], rounded(expected.hidden[-2]))
+            assert (tensor[:, :, :768] == -7).all() and (tensor[:, :, 768 + width:] == -7).all()
+            assert np.array_equal(wide[:, 1:-32], rounded(expected.pooled["projected"]))
+            assert (wide[:, 0] == -7).all() and (wide[:, -32:] == -7).all()
+            assert encoded.hidden[-2].base is tensor
+        # Every second token of one array, every third prompt of another, the end of the very last row of a third.
+        for view in (np.full((3, 154, width), -7, np.float32)[:, ::2],
+                     np.full((9, 77, width), -7, np.float32)[::3],
+                     np.full((3, 77, width + 8), -7, np.float32)[:, :, 8:],
+                     np.full((3, 77, width + 8), -7, np.float32)[:, :, :-8]):
+            session.encode(PROMPTS, outputs={-2: view})
+            assert np.array_equal(view, expected.hidden[-2])
+            whole = view.base
+            assert (whole == -7).sum() == whole.size - view.size
+        # Bytes at an odd address.
+        odd = np.zeros(3 * 77 * width * 4 + 1, np.uint8)[1:].view(np.float32).reshape(3, 77, width)
+        session.encode(PROMPTS, outputs={-2: odd})
+        assert np.array_equal(odd, expected.hidden[-2])
+        # The stride of an axis of one element means nothing and may be anything.
+        single = np.lib.stride_tricks.as_strided(np.zeros((77, width), np.float32), (1, 77, width), (0, width * 4, 4))
+        session.encode(PROMPTS[:1], outputs={-2: single})
+        assert np.array_equal(single[0], expected.hidden[-2][0])
+
+
+@test
+def outputs_that_cannot_be_written():
+    with opened() as model, penult.Session(model, max_prompts=3) as session:
+        width = model.info.width
+        right = np.zeros((3, 77, width), np.float32)
+
+        def fails(array, *words, kind=ValueError):
+            raises(kind, lambda: session.encode(PROMPTS, outputs={-2: array}), "-2", *words)
+
+        fails(right[:2], "shape", "[3, 77", "[2, 77")
+        fails(np.zeros((3, 77, 2 * width), np.float32)[:, :, ::2], "contiguous", "8 bytes")
+        fails(right[:, :, ::-1], "contiguous")
+        fails(right[:, ::-1], "stride", "axis 1")
+        fails(right.astype(np.float64), "float64")
+        fails(right.astype(">f4"), ">f4")
+        fails(np.broadcast_to(right[:1], right.shape), "read-only")
+        fails(np.lib.stride_tricks.as_strided(right, right.shape, (0, width * 4, 4)), "stride 0", "axis 0")
+        frozen = right.copy()
+        frozen.flags.writeable = False
+        fails(frozen, "read-only")
+        fails(right.tolist(), "list", kind=TypeError)
+        assert not right.any()
+        raises(ValueError, lambda: session.encode(PROMPTS, pooled="hidden"), "hidden")
+        raises(TypeError, lambda: session.encode(PROMPTS, layers=-1, outputs={-2: right}), "outputs")
+        # An error of the library leaves the caller's arrays as they were.
+        right[:] = -7
+        raises(penult.PenultError, lambda: session.encode([b"\xff", "b", "c"], outputs={-2: right}), name="TEXT")
+        raises(penult.PenultError, lambda: session.encode(PROMPTS, layers=99), "99", name="ARGUMENT")
+        raises(penult.PenultError, lambda: session.encode(PROMPTS * 2), "6", "3", name="LIMIT")
+        assert (right == -7).all()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""cases_options.py - every option does what help says, and help says it."""
+import json
+import os
+import shutil
+
+from harness import BUILD, MODEL, PENULT, PROMPT, case, encode, equal, fails, penult, read_safetensors, same, true
+
+OPTIONS = {
+    "encode": ["--layer", "--final-norm", "--pooled", "--dtype", "--out", "--heatmap", "--json", "--quiet", "--threads",
+               "--tokenizer", "--activation", "--copy", "--plugin", "--prompts"],
+    "tokenize": ["--prompts", "--body", "--tokenizer", "--json", "--activation", "--plugin", "--quiet"],
+    "info": ["--json", "--copy", "--tokenizer", "--activation", "--plugin", "--quiet"],
+}
+
+
+def hidden(folder, *arguments):
+    encode(PROMPT, *arguments, "--layer", -2, "--out", folder / "o.safetensors", "--quiet")
+    return read_safetensors(folder / "o.safetensors")[0]["hidden_states.-2"]
+
+
+@case
+def help_teaches(folder):
+    """help goes to stdout, explains the words, and names every option of each command"""
+    overview = penult("help")
+    equal((overview.status, overview.err), (0, b""))
+    for word in (b"penultimate", b"SDXL", b"-2", b"tokenize", b"Where the numbers come from", b"Exit status"):
+        true(word in overview.out, word)
+    equal(penult("--help").out, overview.out)
+    equal(penult("-h").out, overview.out)
+    for command, options in OPTIONS.items():
+        text = penult("help", command).out.decode()
+        equal(penult(command, "--help").out.decode(), text)
+        true("Example" in text, command)
+        for option in options:
+            true(option in text, f"{option} in help {command}")
+        for line in text.splitlines():
+            true(len(line) <= 79, line)
+    fails(penult("help", "nonsense"), 2, "nonsense")
+
+
+@case
+def version(folder):
+    """--version tells the command's version and the plugin's, also as JSON, also where there is no plugin"""
+    run = penult("--version")
+    equal((run.status, run.err), (0, b""))
+    true(run.out.startswith(b"penult 0.") and b"plugin 0." in run.out and b"penult.so" in run.out, run.out)
+    report = penult("--version", "--json").json()
+    true(report["command_version"] and report["plugin"]["version"])
+    shutil.copy(PENULT, folder / "penult")
+    alone = penult("--version", command=folder / "penult")
+    true(alone.status == 0 and alone.out.startswith(b"penult 0.") and b"not loaded" in alone.out or
+         b"/usr" in alone.out, alone.out)
+    fails(penult("--version", "--plugin", folder / "no.so"), 1, "no.so")
+
+
+@case
+def info(folder):
+    """info shows what config.json says and what the files weigh, as a table and as JSON with whole numbers"""
+    config = json.loads((MODEL / "config.json").read_text())
+    report = penult("info", MODEL, "--json").json()
+    model = report["model"]
+    pairs = {"width": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
+             "mlp_width": "intermediate_size", "context": "max_position_embeddings", "vocabulary": "vocab_size",
+             "projection": "projection_dim", "activation": "hidden_act", "norm_epsilon": "layer_norm_eps",
+             "start_id": "bos_token_id", "end_id": "eos_token_id", "pad_id": "pad_token_id"}
+    for key, name in pairs.items():
+        equal(model[key], config[name], key)
+    equal(model["bytes_file"], (MODEL / "model.safetensors").stat().st_size)
+    equal(model["dtype"], {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[config["dtype"]])
+    for key in ("parameters", "bytes_mapped", "bytes_file", "width"):
+        equal(type(model[key]), int, key)
+    equal((model["access"], report["findings_complete"]), ("map", True))
+    equal(penult("info", MODEL, "--copy", "--json").json()["model"]["access"], "copy")
+    equal(penult("info", MODEL, "--activation", "quick_gelu", "--json").json()["model"]["activation"], "quick_gelu")
+    table = penult("info", MODEL)
+    equal((table.status, table.err), (0, b""))
+    for word in ("width", "128", "gelu", "kernels", "pad id", f"{model['parameters']:,}"):
+        true(word in table.out.decode(), word)
+
+
+@case
+def threads_and_copy(folder):
+    """neither the number of threads nor --copy changes a bit"""
+    expected = hidden(folder)
+    for options in (["--threads", 1], ["--threads", 2], ["--threads=5"], ["--threads", 0], ["--copy"]):
+        same(hidden(folder, *options), expected)
+
+
+@case
+def activation(folder):
+    """--activation overrides config.json: naming its own changes nothing, the other one does"""
+    own = json.loads((MODEL / "config.json").read_text())["hidden_act"]
+    other = {"gelu": "quick_gelu", "quick_gelu": "gelu"}[own]
+    expected = hidden(folder)
+    same(hidden(folder, "--activation", own), expected)
+    true(hidden(folder, "--activation", other).tobytes() != expected.tobytes())
+
+
+@case
+def tokenizer(folder):
+    """a model without a tokenizer needs --tokenizer to take text, and gets the same values with it"""
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(MODEL / name, folder / name)
+    run = penult("encode", folder, PROMPT)
+    fails(run, 1, "tokenizer")
+    expected = hidden(folder)
+    run = penult("encode", folder, PROMPT, "--tokenizer", MODEL, "--layer", -2, "--out", folder / "x.safetensors")
+    equal(run.status, 0, run.err)
+    same(read_safetensors(folder / "x.safetensors")[0]["hidden_states.-2"], expected)
+
+
+@case
+def plugin_places(folder):
+    """the plugin is found beside the command, then in ../lib/penult; --plugin wins; no environment variable counts"""
+    (folder / "bin").mkdir()
+    (folder / "lib" / "penult").mkdir(parents=True)
+    command = folder / "bin" / "penult"
+    shutil.copy(PENULT, command)
+    shutil.copy(BUILD / "penult.so", folder / "lib" / "penult" / "penult.so")
+
+    def loaded(*options, **more):
+        run = penult("--version", "--json", *options, command=command, **more)
+        equal(run.status, 0, run.err)
+        return run.json()["plugin"]["path"]
+
+    equal(loaded(), str((folder / "lib" / "penult" / "penult.so").resolve()))
+    equal(loaded(env={"LD_LIBRARY_PATH": str(BUILD), "PENULT_PLUGIN": "/nowhere"}), loaded(env={}))
+    shutil.copy(BUILD / "penult.so", folder / "bin" / "penult.so")
+    equal(loaded(), str((folder / "bin" / "penult.so").resolve()))
+    shutil.copy(BUILD / "penult.so", folder / "mine.so")
+    equal(loaded("--plugin", "mine.so", cwd=folder), str((folder / "mine.so").resolve()))
+    linked = folder / "penult-by-link"
+    os.symlink(command, linked)
+    equal(penult("--version", "--json", command=linked).json()["plugin"]["path"],
+          str((folder / "bin" / "penult.so").resolve()))
+
+
+@case
+def quiet(folder):
+    """--quiet prints nothing and still writes; with --json the object stays"""
+    run = encode(PROMPT, "--quiet", "--out", folder / "o.npz")
+    equal((run.out, run.err), (b"", b""))
+    true((folder / "o.npz").exists())
+    equal(encode(PROMPT, "--quiet", "--json").json()["command"], "encode")
+    for arguments in (["info", MODEL], ["tokenize", MODEL, PROMPT]):
+        run = penult(*arguments, "--quiet")
+        equal((run.status, run.out, run.err), (0, b"", b""))
+
+
+@case
+def option_forms(folder):
+    """options may stand anywhere and be written with "="; after "--" everything is a prompt"""
+    ids = [prompt["ids"] for prompt in encode("--json", "--layer=-2", "x", "--", "--layer", "-").json()["prompts"]]
+    expected = [penult("tokenize", MODEL, "--json", "--", text).json()["texts"][0]["ids"]
+                for text in ("x", "--layer", "-")]
+    equal(ids, expected)
+
+
+@case
+def shown(folder):
+    """the tables say tokens, shapes, first values, times and files"""
+    run = encode(PROMPT, "--out", folder / "o.safetensors", "--heatmap", folder / "o.png")
+    out = run.out.decode()
+    for word in ("astronaut", "<start>", "<end>", "<pad>", "1 x 77 x 128", "hidden_states.-2", "pooled.projected",
+                 "rms", "encode", " ms", str(folder / "o.safetensors"), str(folder / "o.png")):
+        true(word in out, word)
+    for line in out.splitlines():
+        equal(line, line.rstrip(), "blanks at the end of a line")

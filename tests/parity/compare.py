@@ -1,0 +1,86 @@
+"""Two results against float64, and the verdict.
+
+Owns the measure, the bounds and the table. A result is a dictionary of arrays by the names of reference.py; ours is
+judged against torch's error in float32 arithmetic on the same weights: rms at most RMS_BOUND times, maximum at most
+MAX_BOUND times.
+
+The start token is judged on a line of its own. Its row is the same in every prompt, and three of its channels stand
+at 50 times the rms of all others; one rounding of one neuron decides how far off those are, five times further
+in torch than in torch with other weights. Together with the text that one number would be the maximum of the whole
+output and hide whatever the text's rows do; alone it would be luck against luck. So the text's rows are judged by
+plain errors, and the start row by errors in units of the value itself, where that is larger than the rms.
+"""
+import dataclasses
+
+import numpy as np
+
+RMS_BOUND, MAX_BOUND = 1.5, 3.0
+
+
+def rms(x):
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    model: str
+    dtype: str
+    output: str
+    rms_ours: float
+    rms_torch: float
+    max_ours: float
+    max_torch: float
+    worst: str  # the prompt with the largest rms error of ours
+
+    @property
+    def passed(self):
+        return self.rms_ours <= RMS_BOUND * self.rms_torch and self.max_ours <= MAX_BOUND * self.max_torch
+
+    def cells(self):
+        def ratio(ours, torch):
+            return f"{ours / torch:.2f}" if torch else ("exact" if not ours else "inf")
+        return (self.model, self.dtype, self.output, f"{self.rms_ours:.2e}", f"{self.rms_torch:.2e}",
+                ratio(self.rms_ours, self.rms_torch), f"{self.max_ours:.2e}", f"{self.max_torch:.2e}",
+                ratio(self.max_ours, self.max_torch), "ok" if self.passed else "FAILED", self.worst)
+
+
+HEADER = ("model", "dtype", "output", "rms ours", "torch", "ratio", "max ours", "torch", "ratio", "verdict",
+          "worst prompt")
+
+
+def lines(model, dtype, exact, torch, ours, labels):
+    """A Line for each output; [B,T,D] outputs give two, `NAME` for the text and `NAME start` for the start row."""
+    for name, wanted in exact.items():
+        for got in (torch[name], ours[name]):
+            if got.shape != wanted.shape or got.dtype != np.float32:
+                raise SystemExit(f"{model} {dtype} {name}: {got.dtype} {got.shape}, expected float32 {wanted.shape}")
+        error_torch, error_ours = (np.abs(got - wanted) for got in (torch[name], ours[name]))
+        if wanted.ndim == 3:
+            yield _line(model, dtype, name, error_ours[:, 1:], error_torch[:, 1:], labels)
+            unit = np.maximum(np.abs(wanted[:1, 0]), rms(wanted[:, 1:]))
+            yield _line(model, dtype, name + " start", error_ours[:1, 0] / unit, error_torch[:1, 0] / unit, ["all"])
+        else:
+            yield _line(model, dtype, name, error_ours, error_torch, labels)
+
+
+def _line(model, dtype, output, ours, torch, labels):
+    worst = max(range(len(ours)), key=lambda row: rms(ours[row]))
+    # A NaN would compare as neither worse nor better; infinity fails.
+    values = [float(value) if np.isfinite(value) else np.inf
+              for value in (rms(ours), rms(torch), ours.max(), torch.max())]
+    return Line(model, dtype, output, *values, labels[worst] if any(values) else "-")
+
+
+def table(rows, header=HEADER, rule=""):
+    """Rows of cells, lined up. rule "|" makes it Markdown."""
+    rows = [tuple(str(cell) for cell in row) for row in rows]
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    numeric = [all(row[column][:1].isdigit() or row[column] in ("exact", "inf") for row in rows)
+               for column in range(len(header))]
+
+    def put(row):
+        cells = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(row, widths, numeric)]
+        return f"| {' | '.join(cells)} |" if rule else "  ".join(cells).rstrip()
+
+    between = "| " + " | ".join("-" * (width - right) + ":" * right for width, right in zip(widths, numeric)) + " |"
+    return "\n".join([put(header), *([between] if rule else []), *map(put, rows)])

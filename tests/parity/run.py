@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+"""The parity run: the plugin against transformers, on the same files. `make parity` runs it in the reference
+environment.
+
+    run.py [--plugin build/penult.so] [--work build/parity] [--only towers,bits,ids] [--strings N] [--record] [--keep]
+
+Prints a table and ends with "N passed, N failed"; the exit status is 1 if anything failed. --record writes RESULTS.md.
+README.md beside this says what is compared and why.
+"""
+import argparse
+import importlib.metadata
+import pathlib
+import shutil
+import sys
+import time
+
+import numpy as np
+import torch
+import transformers
+from transformers import CLIPTokenizer
+
+import bits
+import clip_vocabulary
+import compare
+import ids
+import numpy_block
+import reference
+import towers
+from plugin import encode, penult
+from prompts import PROMPTS, names
+
+HERE = pathlib.Path(__file__).resolve().parent
+SHIPPED_FILES = towers.ROOT / "samples" / "model"
+TOKENIZER_TESTS = HERE.parent / "tokenizer"
+
+
+def random_rows(count, length):
+    """Ids of words only, the same each time."""
+    return np.random.default_rng(1).integers(0, towers.SHIPPED.start_id, (count, length))
+
+
+def numbers(rows):
+    return [f"row {index}" for index in range(len(rows))]
+
+
+class Report:
+    """Collects and prints what was found."""
+
+    def __init__(self):
+        self.lines, self.checks, self.behaviours = [], [], []
+        self.kernels = None
+
+    def add(self, lines):
+        lines = list(lines)
+        self.lines += lines
+        failed = [line for line in lines if not line.passed]
+        worst = max(lines, key=lambda line: line.rms_ours / line.rms_torch if line.rms_torch else 0)
+        print(f"  {lines[0].model} {lines[0].dtype}: {len(lines)} outputs, {len(failed)} failed; largest rms ratio "
+              f"{worst.rms_ours / worst.rms_torch:.2f} ({worst.output})", flush=True)
+
+    def check(self, name, passed, detail=""):
+        self.checks.append((name, bool(passed), detail))
+        print(f"  {'ok' if passed else 'FAILED'}  {name}{': ' + detail if detail else ''}", flush=True)
+
+    def extend(self, where, checks):
+        for name, passed, detail in checks:
+            self.check(f"{where}: {name}", passed, detail)
+
+    def counts(self):
+        verdicts = [line.passed for line in self.lines] + [passed for _, passed, _ in self.checks]
+        return sum(verdicts), len(verdicts) - sum(verdicts)
+
+
+class Run:
+    def __init__(self, options):
+        self.options = options
+        self.work = pathlib.Path(options.work)
+        self.library = penult.Library(options.plugin)
+        self.report = Report()
+        self._clip = None
+
+    @property
+    def clip(self):
+        """CLIP's tokenizer files: {"end": (new form, old form), "bang": ...} by what pads."""
+        if self._clip is None:
+            where = self.work / "vocabulary"
+            self._clip = {"end": clip_vocabulary.write(where), "bang": clip_vocabulary.write(where, "!")}
+        return self._clip
+
+    def model(self, directory, tokenizer=None):
+        return penult.Model(directory, tokenizer=tokenizer, library=self.library)
+
+    # ---- towers ----
+
+    def tower(self, label, dtype, directory, tokenizer, bodies=None):
+        """Compares every output of one file on all prompts; returns the float64 hidden states."""
+        tok = CLIPTokenizer.from_pretrained(tokenizer)
+        rows = np.array(tok(list(PROMPTS), padding="max_length", truncation=True, max_length=77).input_ids)
+        with self.model(directory, tokenizer) as model, penult.Session(model, max_prompts=len(PROMPTS)) as session:
+            self.report.kernels = f"penult {self.library.version}: {model.info.kernels}"
+            found = np.stack([model.tokenize(prompt).ids for prompt in PROMPTS])
+            self.report.check(f"{label} {dtype}: ids of the prompts", np.array_equal(found, rows))
+            if model.info.dtype != {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[dtype]:
+                raise SystemExit(f"{directory} opened as {model.info.dtype}, expected {dtype}")
+            ours = encode(session, PROMPTS)
+        exact = self.judge(label, dtype, directory, rows, ours)
+        return exact, rows
+
+    def judge(self, label, dtype, directory, rows, ours, labels=None):
+        model = reference.load(directory, torch.float64)
+        exact = reference.outputs(model, rows)
+        del model
+        single = reference.outputs(reference.load(directory, torch.float32), rows)
+        self.report.add(compare.lines(label, dtype, exact, single, ours, labels or names()))
+        return exact
+
+    def shipped(self):
+        tower = towers.Tower(towers.SHIPPED)
+        for dtype in towers.DTYPES:
+            places = {form: tower.write(self.work / f"tower-{form}", dtype, form) for form in towers.FORMS}
+            if dtype == "f16":
+                same = all((places["projection"] / name).read_bytes() == (SHIPPED_FILES / name).read_bytes()
+                           for name in ("config.json", "model.safetensors"))
+                self.report.check("samples/model is what its script makes", same)
+                exact, rows = self.tower("shipped", dtype, SHIPPED_FILES, SHIPPED_FILES)
+                self.behaves(tower, exact, rows)
+            else:
+                self.tower("shipped", dtype, places["projection"], SHIPPED_FILES)
+            self.tower("shipped plain", dtype, places["plain"], SHIPPED_FILES)
+            self.report.extend(f"shipped {dtype}", bits.forms(places, SHIPPED_FILES, self.library))
+        self.short_rows()
+        self.legacy_end(tower)
+        for place in places.values():
+            shutil.rmtree(place)
+
+    def clip_l(self):
+        tower = towers.Tower(towers.CLIP_L)
+        tokenizer = self.clip["end"][0]
+        for dtype in towers.DTYPES:
+            place = self.work / f"clip-l-{dtype}"
+            exact, rows = self.tower("CLIP-L", dtype, tower.write(place, dtype), tokenizer)
+            if dtype == "f16":
+                self.behaves(tower, exact, rows)
+                self.judge_the_judge(place, exact, rows)
+                if self.options.wants("bits"):
+                    self.bits_of("CLIP-L f16", place, tokenizer)
+                    others = {form: tower.write(self.work / f"clip-l-{form}", dtype, form) for form in towers.FORMS[1:]}
+                    forms = {"projection": place, **others}
+                    self.report.extend("CLIP-L f16", bits.forms(forms, tokenizer, self.library))
+                    for other in others.values():
+                        shutil.rmtree(other)
+            if not self.options.keep:
+                shutil.rmtree(place)
+
+    def behaves(self, tower, exact, rows):
+        """That the tower is worth judging by: it acts like a trained one."""
+        geometry = tower.geometry
+        hidden = [exact[f"hidden {layer}"] for layer in range(geometry.layers + 1)]
+        bodies = [list(row).index(geometry.end_id) - 1 for row in rows]
+        behaviour = towers.measure(tower.tensors, hidden, bodies)
+        self.report.behaviours.append((geometry.name, behaviour))
+        self.report.check(f"{geometry.name}: behaves like a trained tower", not behaviour.faults(geometry),
+                          "; ".join(behaviour.faults(geometry)))
+
+    def judge_the_judge(self, directory, exact, rows):
+        """The float64 reference against NumPy's float64, on three prompts."""
+        some = [0, 5, len(rows) - 1]
+        state = reference.load(directory, torch.float64).state_dict()
+        tensors = {name.removeprefix("text_model."): value.numpy() for name, value in state.items()}
+        ends = [list(rows[index]).index(towers.CLIP_L.end_id) for index in some]
+        mine = numpy_block.tower(tensors, rows[some], towers.CLIP_L, np.array(ends))
+        worst = max(compare.rms(mine[name] - exact[name][some]) / compare.rms(exact[name][some]) for name in mine)
+        self.report.check(f"float64: transformers and NumPy agree to {worst:.1e}", worst < 1e-13)
+
+    def short_rows(self):
+        """Rows of ids that are shorter than the context."""
+        rows = random_rows(24, 9)
+        rows[:, 0], rows[:, 6] = towers.SHIPPED.start_id, towers.SHIPPED.end_id
+        with self.model(SHIPPED_FILES) as model, penult.Session(model, max_prompts=len(rows)) as session:
+            self.judge("shipped, 9 ids", "f16", SHIPPED_FILES, rows, encode(session, rows), numbers(rows))
+
+    def legacy_end(self, tower):
+        """config.json with eos_token_id 2, as most published ones have it: the largest id is the end, so that a row
+        of ids without an end id still has a pooled vector."""
+        place = tower.write(self.work / "tower-legacy", "f16", eos_token_id=2)
+        rows = random_rows(24, 9)
+        rows[:8, 5] = rows[4:8, 7] = towers.SHIPPED.end_id  # one end, then two; the other rows have none
+        with self.model(place, SHIPPED_FILES) as model, penult.Session(model, max_prompts=len(rows)) as session:
+            self.judge("shipped, legacy end", "f16", place, rows, encode(session, rows), numbers(rows))
+        shutil.rmtree(place)
+
+    # ---- bits and ids ----
+
+    def bits_of(self, label, directory, tokenizer):
+        self.report.extend(label, bits.checks(directory, tokenizer, self.library))
+
+    def ids(self):
+        sys.path.insert(0, str(TOKENIZER_TESTS))
+        import corpus
+        texts = list(corpus.texts(self.options.strings))
+        tok = CLIPTokenizer.from_pretrained(SHIPPED_FILES)
+        with self.model(SHIPPED_FILES) as model:
+            self.report.extend("shipped vocabulary", ids.compare("both forms", model, tok, texts[::10]))
+            self.report.extend("shipped vocabulary", ids.framed("padded with 0", model, tok, [*PROMPTS, *texts[::200]]))
+        carrier = towers.Tower(towers.CARRIER).write(self.work / "carrier", "f16")
+        recorded = TOKENIZER_TESTS / "tokenizer_vectors.json"
+        for pad, field in (("end", "hf_fast"), ("bang", "hf_fast_pad_bang")):
+            tok = CLIPTokenizer.from_pretrained(self.clip[pad][0])
+            for form, directory in zip(("tokenizer.json", "vocab.json and merges.txt"), self.clip[pad]):
+                some = texts if (pad, form) == ("end", "tokenizer.json") else texts[::20]
+                with self.model(carrier, directory) as model:
+                    where = f"CLIP vocabulary, {form}, pads with {tok.pad_token!r}"
+                    self.report.extend(where, ids.compare("body", model, tok, some))
+                    self.report.extend(where, ids.framed("rows", model, tok, [*PROMPTS, *texts[::200]]))
+                    self.report.extend(where, ids.vectors(recorded, field, model))
+        shutil.rmtree(carrier)
+
+    # ---- the end ----
+
+    def everything(self):
+        parts = (("towers", "towers, shipped geometry", self.shipped), ("towers", "towers, CLIP-L", self.clip_l),
+                 ("bits", "bits", lambda: self.bits_of("shipped", SHIPPED_FILES, None)), ("ids", "ids", self.ids))
+        for part, title, function in parts:
+            if self.options.wants(part):
+                began = time.monotonic()
+                print(title, flush=True)
+                function()
+                print(f"  {time.monotonic() - began:.0f} s", flush=True)
+        print()
+        if self.report.lines:
+            print(compare.table([line.cells() for line in self.report.lines]), end="\n\n")
+        for line in self.report.lines:
+            if not line.passed:
+                print("FAILED", *line.cells())
+        for name, passed, detail in self.report.checks:
+            if not passed:
+                print("FAILED", name, detail)
+        passed, failed = self.report.counts()
+        if self.options.record:
+            (HERE / "RESULTS.md").write_text(results(self.report), encoding="utf-8")
+        print(f"{passed} passed, {failed} failed")
+        return 1 if failed or not passed else 0
+
+
+def results(report):
+    passed, failed = report.counts()
+    versions = ", ".join(f"{name} {importlib.metadata.version(name).split('+')[0]}" for name in (
+        "torch", "transformers", "tokenizers", "safetensors", "numpy"))
+    behaviours = [(name, f"{b.first_rms:.2f}", f"{b.last_rms:.2f}", f"{min(b.massive):.1f} to {max(b.massive):.1f}",
+                   f"{b.gain_spread:.2f}", f"{b.prompt_distance:.2f}", f"{b.position_distance:.2f}")
+                  for name, b in report.behaviours]
+    header = ("tower", "rms after block 1", "after the last", "massive channels, times the rms", "spread of log gains",
+              "distance of prompts", "of neighbouring tokens")
+    checks = [(name, "ok" if passed else "FAILED", detail.replace("|", "\\|"))
+              for name, passed, detail in report.checks]
+    return "\n".join((
+        "# The last parity run", "",
+        "Written by `run.py --record`; `README.md` says what the columns mean.", "",
+        f"{report.kernels}; {versions}; Python {sys.version.split()[0]}", "", f"{passed} passed, {failed} failed", "",
+        "## Values", "", compare.table([line.cells() for line in report.lines], rule="|"), "",
+        "## The towers", "", compare.table(behaviours, header, rule="|"), "",
+        "## Bits, ids and the rest", "", compare.table(checks, ("what", "verdict", "detail"), rule="|"), ""))
+
+
+def options():
+    parser = argparse.ArgumentParser(description="Compares the plugin with transformers.")
+    parser.add_argument("--plugin", default=str(towers.ROOT / "build" / "penult.so"))
+    parser.add_argument("--work", default=str(towers.ROOT / "build" / "parity"), help="for vocabularies and towers")
+    parser.add_argument("--only", default="towers,bits,ids", help="some of towers,bits,ids")
+    parser.add_argument("--strings", type=int, default=200000, help="how many strings are tokenized")
+    parser.add_argument("--record", action="store_true", help="write RESULTS.md")
+    parser.add_argument("--keep", action="store_true", help="keep CLIP-L's towers")
+    chosen = parser.parse_args()
+    parts = set(chosen.only.split(","))
+    if not parts <= {"towers", "bits", "ids"}:
+        parser.error(f"--only {chosen.only}: expected some of towers,bits,ids")
+    chosen.wants = parts.__contains__
+    return chosen
+
+
+if __name__ == "__main__":
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    sys.exit(Run(options()).everything())

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Runs test programs that speak TAP and adds up what they say.
+
+usage: run_tests.py COMMAND [COMMAND ...]      (each one string, split as a shell splits words)
+
+A line a program with its counts and seconds, the failing lines of it in full, and `N passed, N failed` at the very end. A
+program that exits nonzero without a failing line, or that runs no test at all, counts as one failure: silence is no success.
+"""
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+LINE = re.compile(r"^(not )?ok\b[ \d]*(?:- )?(.*)$")
+
+
+def run(command):
+    began = time.monotonic()
+    try:
+        done = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              errors="replace", timeout=600, env=None)
+        output, code = done.stdout, done.returncode
+    except subprocess.TimeoutExpired as late:
+        output, code = (late.stdout or b"").decode("utf-8", "replace"), "no end after 600 s"
+    except OSError as error:
+        output, code = str(error), "not run"
+    passed = failed = skipped = 0
+    for line in output.splitlines():
+        match = LINE.match(line)
+        if match and "# SKIP" in line.upper():
+            skipped += 1
+            print(f"  {line}")
+        elif match and match.group(1):
+            failed += 1
+        elif match:
+            passed += 1
+    if code != 0 and failed == 0 or passed + failed + skipped == 0:
+        failed += 1
+        print(f"not ok - {command}: exit status {code}")
+    if failed:
+        print(output)
+    name = " ".join(shlex.split(command)[:2]) if command.startswith(("python", "sh ")) else shlex.split(command)[0]
+    print(f"{'FAIL' if failed else 'ok':4} {name:50} {passed:6} passed {failed:3} failed"
+          f"{f' {skipped} skipped' if skipped else '':12} {time.monotonic() - began:7.1f} s", flush=True)
+    return passed, failed, skipped
+
+
+def main(commands):
+    counts = [sum(column) for column in zip(*map(run, commands))]
+    print(f"{counts[0]} passed, {counts[1]} failed" + (f", {counts[2]} skipped" if counts[2] else ""))
+    return 1 if counts[1] or not counts[0] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

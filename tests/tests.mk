@@ -1,0 +1,43 @@
+# tests.mk - how tests are built and run. Included by the Makefile, whose variables it uses.
+#
+# C tests are cmocka programs, tests/{unit,kernels}/test_NAME.c, linked with the engine's objects as the plugin is.
+# Everything speaks TAP; tests/run_tests.py adds up.
+
+include tests/abi/abi.mk
+include tests/parity/parity.mk
+
+UNIT_TESTS = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c tests/kernels/test_*.c))
+TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g $(WARNINGS) $(HARDENING) -MMD -MP
+
+$(B)/tests/unit/test_picture: tests/unit/test_picture.c $(filter $(B)/obj/samples/picture/%,$(COMMAND_OBJECTS))
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c %.o,$^) -lcmocka -lpng -lz -lm
+
+$(B)/tests/%: tests/%.c $(ENGINE_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c %.o,$^) $(BLAS_LINK) $(UTF8PROC) -lcmocka -lm $(LDFLAGS)
+
+-include $(UNIT_TESTS:=.d)
+
+# ---- make test --------------------------------------------------------------------------------------------------------
+
+TEST_COMMANDS = "$(PYTHON) tests/layers.py" \
+    $(UNIT_TESTS:%="%") \
+    "tests/abi/compile_matrix.sh" \
+    "tests/abi/test_exports.sh $(B)/penult.so $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS)" \
+    "$(B)/abi/test_load $(B)/abi/fakes $(B)/penult.so" \
+    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/parity/test_golden.py $(B)/penult.so" \
+    "$(PYTHON) tests/command/test_command.py"
+
+.PHONY: test test-run
+test: packages-test
+	@$(MAKE) --no-print-directory test-run
+
+test-run: all $(B)/minimal $(UNIT_TESTS) $(B)/abi/test_load $(B)/abi/test_misuse $(ABI_FAKES:%=$(B)/abi/fakes/%.so)
+	@CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1 B=$(B) $(PYTHON) tests/run_tests.py $(TEST_COMMANDS)
