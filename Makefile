@@ -107,22 +107,25 @@ demo-run: all
 # ---- installing -------------------------------------------------------------------------------------------------------
 
 INSTALLED_LIB = $(PREFIX)/lib/penult
+# not beside penult.so: there, Python's `import penult` would take the plugin for an extension module
+INSTALLED_SHARE = $(PREFIX)/share/penult
 .PHONY: install uninstall
 install: all
-	install -d $(DESTDIR)$(INSTALLED_LIB) $(DESTDIR)$(PREFIX)/include/penult $(DESTDIR)$(PREFIX)/bin \
-	    $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -d $(DESTDIR)$(INSTALLED_LIB) $(DESTDIR)$(INSTALLED_SHARE) $(DESTDIR)$(PREFIX)/include/penult \
+	    $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 755 $(B)/penult.so $(DESTDIR)$(INSTALLED_LIB)/penult.so
-	install -m 644 api/penult.py $(DESTDIR)$(INSTALLED_LIB)/penult.py
+	install -m 644 api/penult.py api/penult_abi.py $(DESTDIR)$(INSTALLED_SHARE)/
 	install -m 644 api/penult.h api/penult_load.h $(DESTDIR)$(PREFIX)/include/penult/
 	install -m 755 $(B)/penult $(DESTDIR)$(PREFIX)/bin/penult
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' api/penult.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penult.pc
 
 uninstall:
-	rm -f $(DESTDIR)$(INSTALLED_LIB)/penult.so $(DESTDIR)$(INSTALLED_LIB)/penult.py \
+	rm -f $(DESTDIR)$(INSTALLED_LIB)/penult.so $(DESTDIR)$(INSTALLED_SHARE)/penult.py \
+	    $(DESTDIR)$(INSTALLED_SHARE)/penult_abi.py \
 	    $(DESTDIR)$(PREFIX)/include/penult/penult.h $(DESTDIR)$(PREFIX)/include/penult/penult_load.h \
 	    $(DESTDIR)$(PREFIX)/bin/penult $(DESTDIR)$(PREFIX)/lib/pkgconfig/penult.pc
-	-rmdir $(DESTDIR)$(INSTALLED_LIB) $(DESTDIR)$(PREFIX)/include/penult
+	-rmdir $(DESTDIR)$(INSTALLED_LIB) $(DESTDIR)$(INSTALLED_SHARE) $(DESTDIR)$(PREFIX)/include/penult
 
 .PHONY: clean
 clean:

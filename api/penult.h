@@ -143,7 +143,7 @@ typedef struct penult_report {
 
 /* stage of a progress */
 #define PENULT_STAGE_OPEN 1u   /* done and total are bytes read */
-#define PENULT_STAGE_ENCODE 2u /* done and total are blocks */
+#define PENULT_STAGE_ENCODE 2u /* done and total are blocks; total is what the outputs asked for need, at most L */
 
 typedef struct penult_progress {
     uint32_t struct_size;
@@ -213,7 +213,7 @@ typedef struct penult_token_request {
     uint32_t struct_size;
     uint32_t flags;
     const char *text; /* need not be NUL-terminated; NUL bytes are text */
-    uint64_t text_bytes;
+    uint64_t text_bytes; /* at most 2^30 */
 } penult_token_request;
 
 /* Bytes [begin, end) of the text that an id stands for; begin == end for start, end and padding. */
@@ -243,8 +243,8 @@ typedef struct penult_token_result {
 /* ---- sessions ----------------------------------------------------------------------------------------------- */
 
 /* threads         worker threads; 0: the CPUs this process may use (affinity and cgroup quota). At most 256.
- * max_prompts     the largest B of one request; 0: 1.
- * max_text_bytes  the longest prompt text; 0: 65536. Longer text is PENULT_E_LIMIT. */
+ * max_prompts     the largest B of one request; 0: 1. At most 65536.
+ * max_text_bytes  the longest prompt text; 0: 65536. At most 2^30. Longer text is PENULT_E_LIMIT. */
 typedef struct penult_session_params {
     uint32_t struct_size;
     uint32_t flags;
@@ -301,7 +301,7 @@ typedef struct penult_text_request {
     uint32_t prompt_count; /* B, 1 to max_prompts */
     uint32_t prompt_stride; /* sizeof(penult_prompt) */
     const penult_prompt *prompts;
-    uint32_t output_count;
+    uint32_t output_count; /* 1 to 1024 */
     uint32_t output_stride; /* sizeof(penult_output) */
     const penult_output *outputs;
     int32_t (*progress)(void *user, const penult_progress *progress);

@@ -23,6 +23,8 @@ static int progress(void *user, uint64_t done, uint64_t total) {
 static int check_params(const penult_open_params *own, struct fault *fault) {
     if (!own->path)
         return fault_set(fault, FAULT_ARGUMENT, "params->path is NULL");
+    if (!own->path[0] || (own->tokenizer_path && !own->tokenizer_path[0]))
+        return fault_set(fault, FAULT_ARGUMENT, "params->%s is an empty string", own->path[0] ? "tokenizer_path" : "path");
     if (own->access != PENULT_MAP && own->access != PENULT_COPY)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->access is %u, expected PENULT_MAP or PENULT_COPY", own->access);
     if (own->activation > PENULT_GELU)

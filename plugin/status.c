@@ -27,7 +27,9 @@ _Static_assert(sizeof(((struct fault *)0)->message) == sizeof(((penult_error *)0
 int32_t status_of(const struct fault *fault, penult_error *error) {
     if (error) {
         error->status = fault->code;
-        memcpy(error->message, fault->message, sizeof error->message);
+        size_t size = strlen(fault->message); /* what lies behind it in our frame is nobody's business */
+        memcpy(error->message, fault->message, size);
+        memset(error->message + size, 0, sizeof error->message - size);
     }
     return fault->code;
 }

@@ -1,6 +1,7 @@
 /* structs.c - copies between the caller's structs and ours, whatever their sizes. */
 #include "structs.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* No struct of the ABI will ever be so large: a size above it is a field that was never set. */
@@ -55,7 +56,9 @@ int stride_check(size_t stride, const char *what, struct fault *fault) {
 
 int element_in(void *own, size_t own_size, const void *base, size_t stride, size_t index, const char *what,
                struct fault *fault) {
-    return copy_in(own, own_size, (const unsigned char *)base + index * stride, stride, what, fault);
+    char name[64];
+    snprintf(name, sizeof name, "%s[%zu]", what, index);
+    return copy_in(own, own_size, (const unsigned char *)base + index * stride, stride, name, fault);
 }
 
 void element_out(void *base, size_t stride, size_t index, const void *own, size_t own_size) {

@@ -2,6 +2,7 @@
  * it between two blocks. */
 #include "encode.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "commands.h"
@@ -137,7 +138,10 @@ static int run(struct encoding *encoding) {
     return status;
 }
 
-static int write_results(struct encoding *encoding) {
+/* Everything that can fail comes before the files get their names. */
+static int finish(struct encoding *encoding) {
+    const struct options *options = encoding->options;
+    char *text = NULL;
     int status = encoding_write_files(encoding);
     if (status == STATUS_OK) {
         status = encoding_write_pictures(encoding);
@@ -145,9 +149,18 @@ static int write_results(struct encoding *encoding) {
     if (status == STATUS_OK && interrupt_pending()) {
         status = say_failed("interrupted; nothing was written");
     }
+    if (status == STATUS_OK && options->json && (text = encoding_json(encoding)) == NULL) {
+        status = STATUS_FAILED;
+    }
     if (status == STATUS_OK && !outbox_commit(&encoding->outbox)) {
         status = STATUS_FAILED;
     }
+    if (status == STATUS_OK && options->json) {
+        puts(text);
+    } else if (status == STATUS_OK && !options->quiet) {
+        encoding_show(encoding);
+    }
+    free(text);
     return status;
 }
 
@@ -170,10 +183,7 @@ static int encode(struct encoding *encoding) {
         status = run(encoding);
     }
     if (status == STATUS_OK) {
-        status = write_results(encoding);
-    }
-    if (status == STATUS_OK) {
-        status = options->json ? encoding_json(encoding) : options->quiet ? STATUS_OK : encoding_show(encoding);
+        status = finish(encoding);
     }
     return status;
 }

@@ -62,8 +62,10 @@ char *encoding_add_word(const char *path, const char *word);
 /* The last `parts` parts of the model's path: enough to recognise it, little about the machine. */
 void encoding_model_name(const struct encoding *encoding, int parts, char *name, size_t size);
 
-/* A table, or with --json one object, on stdout. Returns the exit status. */
-int encoding_show(const struct encoding *encoding);
-int encoding_json(const struct encoding *encoding);
+/* The report as a table on stdout. */
+void encoding_show(const struct encoding *encoding);
+
+/* The report as JSON text, which the caller frees; NULL after saying that there is no memory. */
+char *encoding_json(const struct encoding *encoding);
 
 #endif

@@ -77,7 +77,7 @@ static void show_files(const struct encoding *encoding) {
     }
 }
 
-int encoding_show(const struct encoding *encoding) {
+void encoding_show(const struct encoding *encoding) {
     show_model(encoding);
     for (size_t i = 0; i < encoding->prompts.count; i++) {
         show_prompt(encoding, i);
@@ -90,7 +90,6 @@ int encoding_show(const struct encoding *encoding) {
            encoding->host.open_seconds * 1e3, encoding->session_seconds * 1e3, encoding->encode_seconds * 1e3,
            encoding->blocks_run, encoding->host.info.layers);
     show_files(encoding);
-    return STATUS_OK;
 }
 
 static const char *kind_name(uint32_t kind) {
@@ -122,7 +121,7 @@ static void result_json(const struct result *result, json into) {
     json_add_unsigned(into, "not_finite", summary.not_finite);
 }
 
-int encoding_json(const struct encoding *encoding) {
+char *encoding_json(const struct encoding *encoding) {
     bool failed;
     json root = json_begin(&failed);
     json_add_string(root, "command", "encode");
@@ -148,7 +147,10 @@ int encoding_json(const struct encoding *encoding) {
     json_add_real(seconds, "open", encoding->host.open_seconds);
     json_add_real(seconds, "session", encoding->session_seconds);
     json_add_real(seconds, "encode", encoding->encode_seconds);
-    int status = json_print(root);
+    char *text = json_text(root, true);
     json_end(root);
-    return status;
+    if (text == NULL) {
+        say_failed("no memory for the JSON of the result");
+    }
+    return text;
 }

@@ -33,7 +33,7 @@ void json_add_null(json into, const char *key);
 /* The whole as text, indented or in one line; the caller frees it. NULL: memory ran out, now or before. */
 char *json_text(json root, bool indented);
 
-/* Prints it on stdout, indented, with a newline. Returns the exit status. */
+/* Prints json_text, indented, on stdout, with a newline. Returns the exit status. */
 int json_print(json root);
 
 #endif

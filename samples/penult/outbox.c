@@ -15,7 +15,12 @@ static FILE *open_stream(const struct outbox_file *file) {
                                     : open(file->path, O_WRONLY | O_CLOEXEC);
     FILE *stream = number >= 0 ? fdopen(number, "wb") : NULL;
     if (stream == NULL && number >= 0) {
+        int reason = errno;
         close(number);
+        if (file->part != NULL) {
+            unlink(file->part);
+        }
+        errno = reason;
     }
     return stream;
 }

@@ -34,7 +34,7 @@ static const struct colour grey = {150, 150, 150};
  * larger than anything. */
 static float signed_extreme(const float *values, size_t count) {
     float extreme = values[0];
-    for (size_t i = 1; i < count && !isnan(extreme); i++) {
+    for (size_t i = 1; i < count; i++) {
         if (isnan(values[i]) || fabsf(values[i]) > fabsf(extreme)) {
             extreme = values[i];
         }

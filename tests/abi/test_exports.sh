@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_exports.sh PLUGIN OBJECT... - what penult.so gives to and wants from the process it is loaded into; the objects are
-# those of our own sources in it, without the static libraries.
+# test_exports.sh PLUGIN OBJECT... - what penult.so gives to and wants from the process it is loaded into; the objects
+# are those of our own sources in it, without the static libraries.
 #
 # Protects the host: a second exported symbol can bind to another library's calls, a dependency can be missing or be
 # another version, and a function such as exit, puts or setenv acts on a process that is not ours. Prints TAP.

@@ -5,12 +5,16 @@ and nothing beside them, and that each error is the exception that a Python auth
 """
 import ctypes
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from python_host import HERE, LIBRARY, MODEL, PROMPTS, main, opened, penult, raises, test
+import penult_abi  # beside penult, whose folder python_host has put on the path
 
 
 # ---- what is described ----------------------------------------------------------------------------------------------
@@ -19,7 +23,7 @@ from python_host import HERE, LIBRARY, MODEL, PROMPTS, main, opened, penult, rai
 def structs_are_those_of_the_header():
     """Every size and offset that offsets.c pins, and no struct forgotten."""
     pinned = (HERE / "offsets.c").read_text()
-    python = {struct.__name__: struct for struct in vars(penult).values()
+    python = {struct.__name__: struct for struct in vars(penult_abi).values()
               if isinstance(struct, type) and issubclass(struct, ctypes.Structure)}
     sizes = re.findall(r"^SIZE\((\w+), (\d+)\)", pinned, re.M)
     members = re.findall(r"^AT\((\w+), (\w+), (\d+), (\d+)\)", pinned, re.M)
@@ -40,17 +44,17 @@ def structs_are_those_of_the_header():
 def constants_are_those_of_the_header():
     pinned = dict(re.findall(r"^VALUE\(PENULT_(\w+), (\d+)\)", (HERE / "offsets.c").read_text(), re.M))
     statuses = {name[2:]: int(value) for name, value in pinned.items() if name.startswith("E_")}
-    assert statuses == {name: number for number, name in enumerate(penult.STATUS) if number}
-    assert (int(pinned["ABI_MAJOR"]), int(pinned["ABI_MINOR"])) == penult.ABI
+    assert statuses == {name: number for number, name in enumerate(penult_abi.STATUS) if number}
+    assert (int(pinned["ABI_MAJOR"]), int(pinned["ABI_MINOR"])) == penult_abi.ABI
     for word, name in (("float32", "F32"), ("float16", "F16"), ("bfloat16", "BF16")):
-        assert penult.DTYPES[word] == int(pinned[name])
+        assert penult_abi.DTYPES[word] == int(pinned[name])
     for word, name in (("quick_gelu", "QUICK_GELU"), ("gelu", "GELU")):
-        assert penult.ACTIVATIONS[word] == int(pinned[name])
+        assert penult_abi.ACTIVATIONS[word] == int(pinned[name])
     for word, name in (("hidden", "HIDDEN"), ("raw", "POOLED_RAW"), ("projected", "POOLED_PROJECTED"),
                        ("normalised", "POOLED_NORMALISED")):
-        assert penult.KINDS[word] == int(pinned[name])
-    assert penult.FINAL_NORM == int(pinned["FINAL_NORM"]) and penult.TOKENS_BODY == int(pinned["TOKENS_BODY"])
-    assert [int(pinned["REPORT_" + name]) for name in ("NOTE", "WARNING", "ERROR")] == list(penult.SEVERITIES)
+        assert penult_abi.KINDS[word] == int(pinned[name])
+    assert penult_abi.FINAL_NORM == int(pinned["FINAL_NORM"]) and penult_abi.TOKENS_BODY == int(pinned["TOKENS_BODY"])
+    assert [int(pinned["REPORT_" + name]) for name in ("NOTE", "WARNING", "ERROR")] == list(penult_abi.SEVERITIES)
 
 
 @test
@@ -62,6 +66,26 @@ def wrong_libraries_are_named():
     other = next(str(path) for path in Path("/proc/self/maps").read_text().split() if "/libc.so" in path)
     raises(penult.LoadError, lambda: penult.Library(other), "is not a penult", "penult_entry")
     assert LIBRARY.version.startswith("0.1.")
+
+
+@test
+def the_library_is_found_where_it_is_installed():
+    """`import penult` and nothing else works in the source tree and in an installation, whatever the folder."""
+    def run(place):
+        return subprocess.run([sys.executable, "-Bc", "import penult; print(penult.Library().path)"], cwd="/",
+                              text=True, capture_output=True, env={"PYTHONPATH": str(place)})
+    for module, library in (("api", "build"), ("share/penult", "lib/penult"), ("bin", "lib/penult"),
+                            ("lib/python3/site-packages", "lib/penult")):
+        with tempfile.TemporaryDirectory() as root:
+            for folder in (module, library):
+                (Path(root) / folder).mkdir(parents=True)
+            for file in (penult.__file__, penult_abi.__file__):
+                shutil.copy(file, Path(root) / module)
+            lost = run(Path(root) / module)
+            assert "LoadError" in lost.stderr and "penult.so was not found" in lost.stderr, lost
+            (Path(root) / library / "penult.so").symlink_to(LIBRARY.path)
+            found = run(Path(root) / module)
+            assert found.stdout.strip() == LIBRARY.path, found
 
 
 @test
@@ -206,7 +230,8 @@ def outputs_go_into_views():
         for view in (np.full((3, 154, width), -7, np.float32)[:, ::2],
                      np.full((9, 77, width), -7, np.float32)[::3],
                      np.full((3, 77, width + 8), -7, np.float32)[:, :, 8:],
-                     np.full((3, 77, width + 8), -7, np.float32)[:, :, :-8]):
+                     np.full((3, 77, width + 8), -7, np.float32)[:, :, :-8],
+                     np.full((77, 3, width), -7, np.float32).transpose(1, 0, 2)):  # prompts side by side
             session.encode(PROMPTS, outputs={-2: view})
             assert np.array_equal(view, expected.hidden[-2])
             whole = view.base

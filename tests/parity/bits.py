@@ -6,6 +6,7 @@ import numpy as np
 
 from plugin import encode, penult, same_bits
 
+CHOSEN = ("a photo of an astronaut riding a horse on mars", "cat")
 OTHERS = ("a", "the quick brown fox , oil painting", "", "two dogs in the snow by a river " * 8,
           "caf\u00e9 \U0001f63a", "cat", "a golden castle above dark water, epic, 8k")
 
@@ -14,7 +15,7 @@ def row(result, index):
     return {name: value[index:index + 1] for name, value in result.items()}
 
 
-def checks(directory, tokenizer, library, prompts=("a photo of an astronaut riding a horse on mars", "cat")):
+def checks(directory, tokenizer, library, prompts=CHOSEN):
     with penult.Model(directory, tokenizer=tokenizer, library=library) as model:
         yield from _batches(model, prompts)
         yield from _threads(model, prompts)

@@ -63,6 +63,17 @@ def lines(model, dtype, exact, torch, ours, labels):
             yield _line(model, dtype, name, error_ours, error_torch, labels)
 
 
+def whole_ratios(exact, torch, ours):
+    """{output: (ratio of the rms errors, ratio of the largest)} with the start row and the text taken together. Shown
+    and not judged: see above."""
+    ratios = {}
+    for name, wanted in exact.items():
+        error_torch, error_ours = (np.abs(got[name] - wanted) for got in (torch, ours))
+        if error_torch.any():
+            ratios[name] = (rms(error_ours) / rms(error_torch), float(error_ours.max() / error_torch.max()))
+    return ratios
+
+
 def _line(model, dtype, output, ours, torch, labels):
     worst = max(range(len(ours)), key=lambda row: rms(ours[row]))
     # A NaN would compare as neither worse nor better; infinity fails.

@@ -71,8 +71,12 @@ def framed(name, model, tokenizer, texts):
     for text, ids, body in zip(texts, rows, map(len, bodies)):
         tokens = model.tokenize(text)
         kept = min(body, model.info.context - 2)
-        found = (tokens.ids.tolist(), tokens.body_count, tokens.cut_count, tokens.end_position)
-        if found != (ids, kept, body - kept, ids.index(tokenizer.eos_token_id)):
+        found = (tokens.ids.tolist(), tokens.body_count, tokens.cut_count, tokens.cut_begin, tokens.end_position)
+        cut_begin = len(tokens.text)
+        if body > kept:
+            spans = model.tokenize(text, body=True).spans
+            cut_begin = max(spans[kept - 1, 1], spans[kept, 0])
+        if found != (ids, kept, body - kept, cut_begin, ids.index(tokenizer.eos_token_id)):
             wrong.append(f"{_show(text)}: {found}")
     yield f"{name}: {len(texts)} framed rows", not wrong, f"{len(wrong)} differ, first {wrong[:1]}" if wrong else ""
 

@@ -48,6 +48,7 @@ class Report:
 
     def __init__(self):
         self.lines, self.checks, self.behaviours = [], [], []
+        self.whole = {}  # "model dtype output": the ratios of compare.whole_ratios
         self.kernels = None
 
     def add(self, lines):
@@ -65,6 +66,14 @@ class Report:
     def extend(self, where, checks):
         for name, passed, detail in checks:
             self.check(f"{where}: {name}", passed, detail)
+
+    def whole_summary(self):
+        """One sentence on the outputs taken whole, start row and text together."""
+        parts = []
+        for index, what in enumerate(("rms", "maximum")):
+            name, ratios = max(self.whole.items(), key=lambda item: item[1][index])
+            parts.append(f"{what} {ratios[index]:.2f} ({name})")
+        return f"With start row and text taken together, the largest ratios are: {', '.join(parts)}."
 
     def counts(self):
         verdicts = [line.passed for line in self.lines] + [passed for _, passed, _ in self.checks]
@@ -112,6 +121,8 @@ class Run:
         del model
         single = reference.outputs(reference.load(directory, torch.float32), rows)
         self.report.add(compare.lines(label, dtype, exact, single, ours, labels or names()))
+        for name, ratios in compare.whole_ratios(exact, single, ours).items():
+            self.report.whole[f"{label} {dtype} {name}"] = ratios
         return exact
 
     def shipped(self):
@@ -143,7 +154,7 @@ class Run:
                 self.behaves(tower, exact, rows)
                 self.judge_the_judge(place, exact, rows)
                 if self.options.wants("bits"):
-                    self.bits_of("CLIP-L f16", place, tokenizer)
+                    self.bits_of("CLIP-L f16", place, tokenizer, prompts=1)
                     others = {form: tower.write(self.work / f"clip-l-{form}", dtype, form) for form in towers.FORMS[1:]}
                     forms = {"projection": place, **others}
                     self.report.extend("CLIP-L f16", bits.forms(forms, tokenizer, self.library))
@@ -191,8 +202,8 @@ class Run:
 
     # ---- bits and ids ----
 
-    def bits_of(self, label, directory, tokenizer):
-        self.report.extend(label, bits.checks(directory, tokenizer, self.library))
+    def bits_of(self, label, directory, tokenizer, prompts=2):
+        self.report.extend(label, bits.checks(directory, tokenizer, self.library, bits.CHOSEN[:prompts]))
 
     def ids(self):
         sys.path.insert(0, str(TOKENIZER_TESTS))
@@ -200,13 +211,13 @@ class Run:
         texts = list(corpus.texts(self.options.strings))
         tok = CLIPTokenizer.from_pretrained(SHIPPED_FILES)
         with self.model(SHIPPED_FILES) as model:
-            self.report.extend("shipped vocabulary", ids.compare("both forms", model, tok, texts[::10]))
-            self.report.extend("shipped vocabulary", ids.framed("padded with 0", model, tok, [*PROMPTS, *texts[::200]]))
+            self.report.extend("shipped vocabulary", ids.compare("body", model, tok, texts[::10]))
+            self.report.extend("shipped vocabulary", ids.framed("rows", model, tok, [*PROMPTS, *texts[::200]]))
         carrier = towers.Tower(towers.CARRIER).write(self.work / "carrier", "f16")
         recorded = TOKENIZER_TESTS / "tokenizer_vectors.json"
         for pad, field in (("end", "hf_fast"), ("bang", "hf_fast_pad_bang")):
-            tok = CLIPTokenizer.from_pretrained(self.clip[pad][0])
             for form, directory in zip(("tokenizer.json", "vocab.json and merges.txt"), self.clip[pad]):
+                tok = CLIPTokenizer.from_pretrained(directory)
                 some = texts if (pad, form) == ("end", "tokenizer.json") else texts[::20]
                 with self.model(carrier, directory) as model:
                     where = f"CLIP vocabulary, {form}, pads with {tok.pad_token!r}"
@@ -224,11 +235,15 @@ class Run:
             if self.options.wants(part):
                 began = time.monotonic()
                 print(title, flush=True)
-                function()
+                try:
+                    function()
+                except penult.PenultError as error:
+                    self.report.check(title, False, f"the plugin refused: {error}")
                 print(f"  {time.monotonic() - began:.0f} s", flush=True)
         print()
         if self.report.lines:
             print(compare.table([line.cells() for line in self.report.lines]), end="\n\n")
+            print(self.report.whole_summary(), end="\n\n")
         for line in self.report.lines:
             if not line.passed:
                 print("FAILED", *line.cells())
@@ -258,6 +273,7 @@ def results(report):
         "Written by `run.py --record`; `README.md` says what the columns mean.", "",
         f"{report.kernels}; {versions}; Python {sys.version.split()[0]}", "", f"{passed} passed, {failed} failed", "",
         "## Values", "", compare.table([line.cells() for line in report.lines], rule="|"), "",
+        report.whole_summary(), "",
         "## The towers", "", compare.table(behaviours, header, rule="|"), "",
         "## Bits, ids and the rest", "", compare.table(checks, ("what", "verdict", "detail"), rule="|"), ""))
 

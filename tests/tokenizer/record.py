@@ -50,7 +50,10 @@ def sections(first_free):
     plain = [corpus.prompt, corpus.contractions, corpus.specials, corpus.spaces, corpus.stack, corpus.mixture]
     strict = [corpus.specials, corpus.spaces, strange]
     start, end = first_free - 2, first_free - 1
-    yield "as shipped", "json", {}, None, 1500
+    beside = {path.name: json.loads(path.read_text()) for path in sorted(MODEL.glob("*.json"))
+              if path.name in ("tokenizer_config.json", "special_tokens_map.json")}
+    yield "as shipped", "json", beside, None, 1500
+    yield "tokenizer.json alone", "json", {}, strict, 50  # "!" is still cut out, but does not pad any more
     yield "bare", "pair", {}, plain, 300
     # the first tokenizer of SDXL, written by transformers 4: its pad_token takes <|endoftext|> out of clean text
     yield "sdxl tokenizer", "pair", {
@@ -141,7 +144,7 @@ def main():
             ids = tokenizer(text, padding="max_length", truncation=True, max_length=12).input_ids
             lines.append(" ".join(["frame", hexed(text), *map(str, ids)]))
         if makers is None:
-            lines += blocks(lambda t: [e.ids for e in tokenizer.backend_tokenizer.encode_batch(t, add_special_tokens=False)])
+            lines += blocks(lambda texts: tokenizer(texts, add_special_tokens=False).input_ids)
     (HERE / "golden.txt").write_text("\n".join(lines) + "\n")
 
 

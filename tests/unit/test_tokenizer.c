@@ -1,0 +1,393 @@
+/* test_tokenizer.c - protects the ids: tests/tokenizer/golden.txt says what transformers makes of texts and of every code
+ * point. Also spans, cutting, limits and scratch.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../../encoder/base/file.h"
+#include "../../encoder/base/memory.h"
+#include "../../encoder/format/vocab.h"
+#include "../../encoder/text/tokenizer.h"
+#include "unit.h"
+
+#define MODEL "samples/model"
+#define GOLDEN "tests/tokenizer/golden.txt"
+
+static struct fault fault;
+
+static char *read_file(const char *directory, const char *name, size_t *size) {
+    char *bytes = NULL;
+    if (file_read_all(directory, name, (size_t)16 << 20, &bytes, size, &fault))
+        fail_msg("%s", fault.message);
+    return bytes;
+}
+
+/* Tokenizes with scratch and ids of exactly the sizes that are promised, between guard bytes. Returns the status. */
+static int body_of(const struct tokenizer *tokenizer, const char *text, size_t size, int32_t **ids,
+                   struct token_span **spans, size_t *count) {
+    enum { GUARD = 64 };
+    size_t scratch_bytes = tokenizer_scratch_bytes(size), most = tokenizer_id_count_limit(size);
+    unsigned char *scratch = malloc(scratch_bytes + GUARD);
+    memset(scratch, 0xA5, scratch_bytes + GUARD);
+    *ids = malloc((most + 1) * sizeof **ids);
+    *spans = malloc((most + 1) * sizeof **spans);
+    (*ids)[most] = -77;
+    int status = tokenizer_body(tokenizer, text, size, scratch, *ids, *spans, count, &fault);
+    for (size_t i = 0; i < GUARD; i++)
+        assert_int_equal(scratch[scratch_bytes + i], 0xA5);
+    assert_int_equal((*ids)[most], -77);
+    free(scratch);
+    return status;
+}
+
+/* ---- the golden file ---- */
+
+struct golden {
+    struct tokenizer *tokenizer;
+    struct vocab_files shipped, files;
+    size_t line, texts, frames, blocks, sections;
+};
+
+static uint64_t fnv(uint64_t value, const void *bytes, size_t size) {
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < size; i++)
+        value = (value ^ p[i]) * 0x100000001B3u;
+    return value;
+}
+
+static const char *word_of(char **at) {
+    char *begin = *at, *end = strchr(begin, ' ');
+    *at = end ? end + 1 : begin + strlen(begin);
+    if (end)
+        *end = '\0';
+    return begin;
+}
+
+static size_t bytes_of(const char *hex, char *out) {
+    size_t size = strcmp(hex, "-") == 0 ? 0 : strlen(hex) / 2;
+    for (size_t i = 0; i < size; i++) {
+        char pair[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        out[i] = (char)strtoul(pair, NULL, 16);
+    }
+    return size;
+}
+
+static struct tokenizer *tokenizer_of(struct golden *golden) {
+    if (!golden->tokenizer && tokenizer_open_files(&golden->tokenizer, &golden->files, NULL, NULL, &fault))
+        fail_msg("line %zu: %s", golden->line, fault.message);
+    return golden->tokenizer;
+}
+
+static void begin_section(struct golden *golden, char *rest) {
+    word_of(&rest);
+    int pair = strcmp(word_of(&rest), "pair") == 0;
+    tokenizer_close(golden->tokenizer);
+    golden->tokenizer = NULL;
+    golden->files = (struct vocab_files){0};
+    for (int kind = pair ? VOCAB_VOCAB_JSON : VOCAB_TOKENIZER_JSON; kind <= (pair ? VOCAB_MERGES_TXT : VOCAB_TOKENIZER_JSON);
+         kind++)
+        golden->files.of[kind] = golden->shipped.of[kind];
+    golden->sections++;
+}
+
+static void take_file(struct golden *golden, char *rest) {
+    const char *name = word_of(&rest);
+    for (int kind = 0; kind < VOCAB_FILES; kind++) {
+        if (strcmp(vocab_file_names[kind], name) == 0)
+            golden->files.of[kind] = (struct vocab_file){rest, strlen(rest)};
+    }
+}
+
+static void check_ids(struct golden *golden, char *rest, const int32_t *ids, size_t count) {
+    for (size_t i = 0; i < count || *rest; i++) {
+        if (!*rest || i == count || atoi(word_of(&rest)) != ids[i])
+            fail_msg(GOLDEN " line %zu: id %zu differs (%zu ids found)", golden->line, i, count);
+    }
+}
+
+static void check_text(struct golden *golden, char *rest) {
+    char text[512];
+    size_t size = bytes_of(word_of(&rest), text), count = 0;
+    int32_t *ids;
+    struct token_span *spans;
+    assert_int_equal(body_of(tokenizer_of(golden), text, size, &ids, &spans, &count), 0);
+    check_ids(golden, rest, ids, count);
+    for (size_t i = 0; i < count; i++)
+        assert_true(spans[i].begin < spans[i].end && spans[i].end <= size && (i == 0 || spans[i - 1].begin <= spans[i].begin));
+    free(ids);
+    free(spans);
+    golden->texts++;
+}
+
+static void check_frame(struct golden *golden, char *rest) {
+    char text[512];
+    int32_t ids[12];
+    struct token_frame frame;
+    size_t size = bytes_of(word_of(&rest), text);
+    void *scratch = malloc(tokenizer_frame_scratch_bytes(size));
+    assert_int_equal(tokenizer_frame(tokenizer_of(golden), text, size, scratch, 12, ids, NULL, &frame, &fault), 0);
+    check_ids(golden, rest, ids, 12);
+    free(scratch);
+    golden->frames++;
+}
+
+static void check_block(struct golden *golden, char *rest) {
+    uint32_t first = (uint32_t)atoi(word_of(&rest)) * 4096;
+    uint64_t value = 0xCBF29CE484222325u, expected = strtoull(rest, NULL, 16);
+    char scratch[4096];
+    assert_true(tokenizer_scratch_bytes(8) <= sizeof scratch);
+    for (uint32_t c = first; c < first + 4096; c++) {
+        char text[8] = "a";
+        size_t size = 1;
+        if (c >= 0xD800 && c < 0xE000)
+            continue;
+        if (c < 0x80) {
+            text[size++] = (char)c;
+        } else {
+            int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+            text[size++] = (char)(0xF00u >> (more + 1) | c >> 6 * more);
+            while (more--)
+                text[size++] = (char)(0x80u | (c >> 6 * more & 0x3Fu));
+        }
+        text[size++] = 'b';
+        int32_t ids[24];
+        size_t count;
+        assert_int_equal(tokenizer_body(tokenizer_of(golden), text, size, scratch, ids, NULL, &count, &fault), 0);
+        value = fnv(value, ids, count * sizeof *ids);
+    }
+    if (value != expected)
+        fail_msg(GOLDEN " line %zu: a code point of U+%04X..U+%04X has other ids", golden->line, first, first + 4095);
+    golden->blocks++;
+}
+
+static void check_line(struct golden *golden, char *rest) {
+    const char *kind = word_of(&rest);
+    if (strcmp(kind, "section") == 0) {
+        begin_section(golden, rest);
+    } else if (strcmp(kind, "file") == 0) {
+        take_file(golden, rest);
+    } else if (strcmp(kind, "ids") == 0) {
+        struct tokenizer *tokenizer = tokenizer_of(golden);
+        int32_t ids[] = {tokenizer_start_id(tokenizer), tokenizer_end_id(tokenizer), tokenizer_pad_id(tokenizer)};
+        check_ids(golden, rest, ids, 3);
+    } else if (strcmp(kind, "text") == 0) {
+        check_text(golden, rest);
+    } else if (strcmp(kind, "frame") == 0) {
+        check_frame(golden, rest);
+    } else if (strcmp(kind, "block") == 0) {
+        check_block(golden, rest);
+    } else if (strcmp(kind, "vocabulary") == 0) {
+        const struct vocab_file *vocab = &golden->shipped.of[VOCAB_VOCAB_JSON], *merges = &golden->shipped.of[VOCAB_MERGES_TXT];
+        uint64_t found = fnv(fnv(0xCBF29CE484222325u, vocab->bytes, vocab->size), merges->bytes, merges->size);
+        if (found != strtoull(rest, NULL, 16))
+            fail_msg(MODEL " has another vocabulary than " GOLDEN ": run tests/tokenizer/record.py");
+    } else if (strcmp(kind, "reference") != 0) {
+        fail_msg(GOLDEN " line %zu: unknown kind %s", golden->line, kind);
+    }
+}
+
+/* Ids, start, end, padding and cutting equal the reference's; every code point does. */
+static void golden_file(void **state) {
+    (void)state;
+    struct golden golden = {0};
+    size_t size;
+    char *all = read_file(NULL, GOLDEN, &size);
+    for (int kind = VOCAB_TOKENIZER_JSON; kind <= VOCAB_MERGES_TXT; kind++)
+        golden.shipped.of[kind].bytes = read_file(MODEL, vocab_file_names[kind], &golden.shipped.of[kind].size);
+    for (char *line = all, *next; line < all + size; line = next) {
+        char *end = strchr(line, '\n');
+        assert_non_null(end);
+        *end = '\0';
+        next = end + 1;
+        golden.line++;
+        check_line(&golden, line);
+    }
+    assert_true(golden.texts > 2000 && golden.frames > 100 && golden.blocks == 272 && golden.sections >= 6);
+    tokenizer_close(golden.tokenizer);
+    vocab_files_free(&golden.shipped);
+    memory_free(all);
+}
+
+/* ---- the shipped tokenizer ---- */
+
+static int open_shipped(void **state) {
+    struct tokenizer *tokenizer;
+    if (tokenizer_open(&tokenizer, MODEL, NULL, NULL, &fault))
+        fail_msg("%s", fault.message);
+    *state = tokenizer;
+    return 0;
+}
+
+static int close_shipped(void **state) {
+    tokenizer_close(*state);
+    return 0;
+}
+
+/* The bytes behind each id: exact where nothing changed, the whole segment where NFC or lower case changed the length. */
+static void spans(void **state) {
+    static const struct {
+        const char *text;
+        uint64_t begin, end;
+        size_t from_end; /* which id, counted from the last: 0 */
+    } cases[] = {
+        {"a  cat", 3, 6, 0},
+        {" ! ", 1, 2, 0},
+        {"x<|endoftext|>y", 1, 14, 1},
+        {"x<|endoftext|>y", 14, 15, 0},
+        {"xe\xCC\x81y", 4, 5, 0},              /* NFC makes one character of three bytes: y is behind it */
+        {"\xC3\x89", 1, 2, 0},                 /* lower case of one length: its second byte */
+        {"1\xC4\xB0", 1, 3, 0},                /* U+0130 becomes i and a mark: both come from all of it */
+        {"\xE2\x84\xAA", 0, 3, 0},             /* KELVIN SIGN becomes k */
+        {"1a\xCC\x81\xCC\xA3", 1, 6, 0},       /* marks change places: the whole segment */
+        {"\xF0\x9F\x98\x80", 3, 4, 0},         /* the last byte of an emoji that is four ids */
+        {"1\xE2\x80\x83", 0, 1, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int32_t *ids;
+        struct token_span *found;
+        size_t count;
+        assert_int_equal(body_of(*state, cases[i].text, strlen(cases[i].text), &ids, &found, &count), 0);
+        assert_true(count > cases[i].from_end);
+        struct token_span span = found[count - 1 - cases[i].from_end];
+        if (span.begin != cases[i].begin || span.end != cases[i].end)
+            fail_msg("case %zu: %llu..%llu", i, (unsigned long long)span.begin, (unsigned long long)span.end);
+        free(ids);
+        free(found);
+    }
+}
+
+/* 0, 1, 75, 76, 77, 78 ids in rows of 77: what is kept, what is cut and where; padding; spans of what is no text. */
+static void cutting(void **state) {
+    static const size_t counts[] = {0, 1, 74, 75, 76, 77, 78, 200};
+    char text[400], scratch[1 << 16];
+    assert_true(tokenizer_frame_scratch_bytes(sizeof text) <= sizeof scratch);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        int32_t ids[77];
+        struct token_span found[77];
+        struct token_frame frame;
+        size_t n = counts[i], kept = n < 75 ? n : 75;
+        for (size_t j = 0; j < n; j++)
+            memcpy(text + 2 * j, "7 ", 2); /* one id each */
+        assert_int_equal(tokenizer_frame(*state, text, 2 * n, scratch, 77, ids, found, &frame, &fault), 0);
+        assert_int_equal(frame.body_count, kept);
+        assert_int_equal(frame.cut_count, n - kept);
+        assert_int_equal(frame.cut_begin, n > 75 ? 150 : 2 * n);
+        assert_int_equal(frame.end_position, kept + 1);
+        assert_int_equal(ids[0], tokenizer_start_id(*state));
+        assert_int_equal(ids[kept + 1], tokenizer_end_id(*state));
+        for (size_t j = kept + 2; j < 77; j++)
+            assert_int_equal(ids[j], tokenizer_pad_id(*state));
+        assert_true(found[0].begin == 0 && found[0].end == 0);
+        for (size_t j = kept + 1; j < 77; j++)
+            assert_true(found[j].begin == 2 * n && found[j].end == 2 * n);
+        for (size_t j = 1; j <= kept; j++)
+            assert_true(found[j].begin == 2 * (j - 1) && found[j].end == 2 * j - 1);
+    }
+}
+
+/* An end token that was typed comes first: pooling takes its row. A row of two is all frame; one of one is refused. */
+static void short_rows(void **state) {
+    static const char text[] = "x <|endoftext|> y";
+    char scratch[8192];
+    int32_t ids[8];
+    struct token_frame frame;
+    assert_int_equal(tokenizer_frame(*state, text, sizeof text - 1, scratch, 8, ids, NULL, &frame, &fault), 0);
+    assert_int_equal(frame.end_position, 2);
+    assert_int_equal(ids[4], tokenizer_end_id(*state));
+    assert_int_equal(tokenizer_frame(*state, text, sizeof text - 1, scratch, 2, ids, NULL, &frame, &fault), 0);
+    assert_int_equal(frame.body_count, 0);
+    assert_int_equal(frame.cut_count, 3);
+    assert_int_equal(frame.cut_begin, 0);
+    ids[0] = -5;
+    assert_int_equal(tokenizer_frame(*state, text, sizeof text - 1, scratch, 1, ids, NULL, &frame, &fault), FAULT_ARGUMENT);
+    assert_int_equal(ids[0], -5);
+}
+
+/* A cut inside a segment whose bytes all ids share: the first byte that no kept id stands for lies behind it. */
+static void cut_inside_a_segment(void **state) {
+    static const char text[] = "a\xCC\x81\xCC\xA3 7"; /* five ids of bytes 0..5 or fewer, then 7 */
+    char scratch[8192];
+    int32_t ids[3];
+    struct token_frame frame;
+    assert_int_equal(tokenizer_frame(*state, text, sizeof text - 1, scratch, 3, ids, NULL, &frame, &fault), 0);
+    assert_true(frame.cut_count >= 2);
+    assert_int_equal(frame.cut_begin, 6);
+}
+
+/* The malformed forms of UTF-8, each behind eight good bytes and one more: refused with its offset, nothing written. */
+static void invalid_text(void **state) {
+    static const char *const forms[] = {"\x80",         "\xBF",         "\xC0\x80",         "\xC1\xBF",     "\xE0\x80\x80",
+                                        "\xE0\x9F\xBF", "\xF0\x80\x80\x80", "\xED\xA0\x80", "\xED\xBF\xBF", "\xF4\x90\x80\x80",
+                                        "\xF5\x80\x80\x80", "\xFF",     "\xFE",             "\xC3",         "\xE2\x82",
+                                        "\xF0\x9F\x98", "\xC3(",        "\xE2(\xA1",        "\xF0(\x8C\xBC"};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        char text[32] = "01234567\xC3\xA9";
+        char scratch[8192];
+        int32_t ids[128] = {-5};
+        size_t count = 99;
+        memcpy(text + 10, forms[i], strlen(forms[i]));
+        int status = tokenizer_body(*state, text, 10 + strlen(forms[i]), scratch, ids, NULL, &count, &fault);
+        assert_int_equal(status, FAULT_TEXT);
+        assert_names(fault.message, "byte 10");
+        assert_int_equal(count, 99);
+        assert_int_equal(ids[0], -5);
+    }
+}
+
+/* NUL is text, U+10FFFF is text. */
+static void odd_text(void **state) {
+    int32_t *ids;
+    struct token_span *found;
+    size_t count;
+    assert_int_equal(body_of(*state, "a\0b\0", 4, &ids, &found, &count), 0);
+    assert_int_equal(count, 4);
+    assert_int_equal(found[3].begin, 3);
+    free(ids);
+    free(found);
+    assert_int_equal(body_of(*state, "\xF4\x8F\xBF\xBF", 4, &ids, &found, &count), 0);
+    assert_true(count > 0);
+    free(ids);
+    free(found);
+}
+
+/* Texts that made others crash or crawl: one character a million times, marks, text that grows threefold. Sizes hold. */
+static void long_texts(void **state) {
+    static const struct {
+        const char *unit;
+        size_t times;
+    } cases[] = {{"a", 1000000}, {"x", 65536}, {"(", 100000}, {" ", 1000000}, {"!", 100000}, {"\xCC\x81", 500000},
+                 {"\xCC\x81\xCC\xA3", 250000}, {"\xF0\x9D\x85\xA0", 100000}, {"\xCE\x90", 100000}, {"\xC4\xB0", 100000},
+                 {"\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", 50000}, {"<|endoftext|", 20000}, {"supercalifragilistic", 3277}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t unit = strlen(cases[i].unit), size = unit * cases[i].times, count = 0;
+        char *text = malloc(size);
+        for (size_t j = 0; j < cases[i].times; j++)
+            memcpy(text + j * unit, cases[i].unit, unit);
+        int32_t *ids;
+        struct token_span *found;
+        assert_int_equal(body_of(*state, text, size, &ids, &found, &count), 0);
+        assert_true(count == 0 || found[count - 1].end == size);
+        free(ids);
+        free(found);
+        free(text);
+    }
+}
+
+/* Sizes do not overflow; a text above the limit is refused before a byte of it is read. */
+static void limits(void **state) {
+    size_t count;
+    assert_int_equal(tokenizer_scratch_bytes(TOKENIZER_TEXT_LIMIT + (size_t)1), SIZE_MAX);
+    assert_int_equal(tokenizer_id_count_limit(SIZE_MAX), SIZE_MAX);
+    assert_true(tokenizer_scratch_bytes(TOKENIZER_TEXT_LIMIT) > TOKENIZER_TEXT_LIMIT);
+    assert_int_equal(tokenizer_body(*state, "", INT32_MAX, NULL, NULL, NULL, &count, &fault), FAULT_LIMIT);
+    assert_names(fault.message, "2147483647");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(golden_file),         cmocka_unit_test(spans),        cmocka_unit_test(cutting),
+        cmocka_unit_test(short_rows),          cmocka_unit_test(cut_inside_a_segment), cmocka_unit_test(invalid_text),
+        cmocka_unit_test(odd_text),            cmocka_unit_test(long_texts),   cmocka_unit_test(limits),
+    };
+    return cmocka_run_group_tests(tests, open_shipped, close_shipped);
+}
