@@ -34,9 +34,11 @@ LIBDIR_MULTIARCH := /usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null)
 INCLUDE_MULTIARCH := /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 OPENBLAS ?= $(wildcard $(LIBDIR_MULTIARCH)/openblas-serial/libopenblas.a)
 UTF8PROC ?= $(firstword $(wildcard $(LIBDIR_MULTIARCH)/libutf8proc.a) -lutf8proc)
-WRAPPED = blas_memory_alloc blas_memory_free getenv puts fputs __printf_chk __fprintf_chk fwrite perror exit stderr
+WRAPPED_MEMORY = blas_memory_alloc blas_memory_free
+WRAPPED_MANNERS = getenv puts fputs __printf_chk __fprintf_chk fwrite perror exit stderr
 ifneq ($(OPENBLAS),)
-BLAS_LINK = $(OPENBLAS) $(WRAPPED:%=-Wl,--wrap=%)
+BLAS_LINK = $(OPENBLAS) $(WRAPPED_MEMORY:%=-Wl,--wrap=%)
+MANNERS_LINK = $(WRAPPED_MANNERS:%=-Wl,--wrap=%)
 endif
 
 PLUGIN_SOURCES = $(wildcard plugin/*.c)
@@ -69,7 +71,8 @@ CFLAGS_encoder/model = $(KERNEL_CFLAGS)
 # nodelete: dlclose is harmless, whatever thread is still inside. Symbols of the static libraries stay inside.
 $(B)/penult.so: $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS) plugin/exports.map Makefile
 	$(call say,LINK,$@)
-	$(Q)$(CC) -shared $(HARDENING) -o $@ $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS) $(BLAS_LINK) $(UTF8PROC) -lm -static-libgcc \
+	$(Q)$(CC) -shared $(HARDENING) -o $@ $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS) $(BLAS_LINK) $(MANNERS_LINK) $(UTF8PROC) -lm \
+	    -static-libgcc \
 	    -Wl,--version-script=plugin/exports.map -Wl,--exclude-libs,ALL -Wl,-soname,penult.so \
 	    -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete $(if $(SANITIZE),,-Wl$(comma)-z$(comma)defs) -Wl,--as-needed -Wl,--build-id $(LDFLAGS)
 comma = ,

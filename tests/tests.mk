@@ -41,3 +41,42 @@ test: packages-test
 
 test-run: all $(B)/minimal $(UNIT_TESTS) $(B)/abi/test_load $(B)/abi/test_misuse $(ABI_FAKES:%=$(B)/abi/fakes/%.so)
 	@CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1 B=$(B) $(PYTHON) tests/run_tests.py $(TEST_COMMANDS)
+
+# ---- sanitizers, valgrind, fuzzing ------------------------------------------------------------------------------------
+
+# The C tests under AddressSanitizer and UBSan, and what has threads under ThreadSanitizer; needs clang.
+.PHONY: check-san check-valgrind fuzz
+check-san:
+	@$(MAKE) --no-print-directory B=$(B)/asan CC=clang SANITIZE=address,undefined check-san-run
+	@$(MAKE) --no-print-directory B=$(B)/tsan CC=clang SANITIZE=thread check-tsan-run
+
+.PHONY: check-san-run check-tsan-run
+check-san-run: $(UNIT_TESTS) $(B)/penult.so $(B)/abi/test_misuse
+	@ASAN_OPTIONS=detect_leaks=1 CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(UNIT_TESTS:%="%") \
+	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
+check-tsan-run: $(B)/tests/unit/test_workers $(B)/penult.so $(B)/abi/test_misuse
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(B)/tests/unit/test_workers \
+	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
+
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --track-fds=no
+check-valgrind: $(UNIT_TESTS) all
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py \
+	    $(patsubst %,"$(VALGRIND) %",$(filter-out %/test_kernels %/test_workers,$(UNIT_TESTS)))
+
+# FUZZ_SECONDS of each target from the committed seeds; what it finds stays in build/fuzz. needs clang
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_WRAPS = -Wl,--wrap=calloc -Wl,--wrap=realloc
+$(B)/fuzz/%: tests/fuzz/fuzz_%.c $(ENGINE_SOURCES) Makefile tests/tests.mk
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)
+	$(Q)clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    -isystem $(INCLUDE_MULTIARCH)/openblas-serial -o $@ $(filter %.c,$^) $(BLAS_LINK) $(UTF8PROC) $(FUZZ_WRAPS) -lm
+fuzz: $(FUZZ_TARGETS:%=$(B)/fuzz/%)
+	@for target in $(FUZZ_TARGETS); do \
+	    mkdir -p $(B)/fuzz/corpus-$$target; \
+	    dict=tests/fuzz/$$target.dict; \
+	    $(B)/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=8192 -print_final_stats=1 \
+	        -artifact_prefix=$(B)/fuzz/ $$( [ -f $$dict ] && echo -dict=$$dict ) \
+	        $(B)/fuzz/corpus-$$target tests/fuzz/seeds/$$target 2>&1 | tail -n 12 || exit 1; \
+	done

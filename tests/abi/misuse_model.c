@@ -69,7 +69,7 @@ static void open_values(void **state) {
     params.path = "no/such/model";
     open_refused(&params, PENULT_E_NOT_FOUND, "no/such/model", "");
     params.path = "";
-    open_refused(&params, PENULT_E_NOT_FOUND, "no such", "");
+    open_refused(&params, PENULT_E_ARGUMENT, "empty", "");
     params = open_params();
     params.tokenizer_path = "no/such/tokenizer";
     open_refused(&params, PENULT_E_NOT_FOUND, "no/such/tokenizer", "");

@@ -72,10 +72,10 @@ def framed(name, model, tokenizer, texts):
         tokens = model.tokenize(text)
         kept = min(body, model.info.context - 2)
         found = (tokens.ids.tolist(), tokens.body_count, tokens.cut_count, tokens.cut_begin, tokens.end_position)
-        cut_begin = len(tokens.text)
-        if body > kept:
-            spans = model.tokenize(text, body=True).spans
-            cut_begin = max(spans[kept - 1, 1], spans[kept, 0])
+        # Ids of one composed character share its bytes: the cut begins where no kept id reaches.
+        spans = model.tokenize(text, body=True).spans
+        reach = spans[:kept, 1].max(initial=0)
+        cut_begin = min((max(begin, reach) for begin, end in spans[kept:] if end > reach), default=len(tokens.text))
         if found != (ids, kept, body - kept, cut_begin, ids.index(tokenizer.eos_token_id)):
             wrong.append(f"{_show(text)}: {found}")
     yield f"{name}: {len(texts)} framed rows", not wrong, f"{len(wrong)} differ, first {wrong[:1]}" if wrong else ""
