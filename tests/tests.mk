@@ -55,7 +55,7 @@ check-san-run: $(UNIT_TESTS) $(B)/penult.so $(B)/abi/test_misuse
 	@ASAN_OPTIONS=detect_leaks=1 CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(UNIT_TESTS:%="%") \
 	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
 check-tsan-run: $(B)/tests/unit/test_workers $(B)/penult.so $(B)/abi/test_misuse
-	@CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(B)/tests/unit/test_workers \
+	@TSAN_OPTIONS=die_after_fork=0 CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(B)/tests/unit/test_workers \
 	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
 
 VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --track-fds=no

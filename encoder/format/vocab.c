@@ -12,9 +12,9 @@
 
 #define FILE_LIMIT ((size_t)64 << 20)
 
-const char *const vocab_file_names[VOCAB_FILES] = {"tokenizer.json",        "vocab.json",
-                                                   "merges.txt",            "tokenizer_config.json",
-                                                   "special_tokens_map.json", "added_tokens.json"};
+const char *const vocab_file_names[VOCAB_FILES] = {
+    "tokenizer.json",          "vocab.json",       "merges.txt", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json"};
 
 /* ---- files ---- */
 
@@ -143,8 +143,8 @@ int vocab_read_tokens(struct vocab_build *build, struct json *json, const struct
         if (status || event.kind == JSON_OBJECT_END)
             return status;
         if (build->entry_count == VOCAB_TOKENS_LIMIT)
-            return fault_set(fault, FAULT_LIMIT, "%s: found more than %d tokens, expected at most that many", json->name,
-                             VOCAB_TOKENS_LIMIT);
+            return fault_set(fault, FAULT_LIMIT, "%s: found more than %d tokens, expected at most that many",
+                             json->name, VOCAB_TOKENS_LIMIT);
         void *block = build->entries;
         if (!vocab_grow(&block, build->entry_count, &build->entry_room, sizeof *build->entries))
             return vocab_no_memory(json->name, fault);
@@ -165,8 +165,8 @@ static uint32_t hash_more(uint32_t hash, struct vocab_text text) {
     return hash;
 }
 
-/* No token lies further from the place that its hash names. Spelling that collides on purpose is refused instead of making
- * every search a long one. */
+/* No token lies further from the place that its hash names. Spelling that collides on purpose is refused instead of
+ * making every search a long one. */
 #define PROBES 256
 
 /* The slot of the token head + tail, or the empty one where it would go; NULL if there is neither. */
@@ -214,25 +214,26 @@ static int order_tokens(struct vocab_build *build, const char *name, struct faul
         if (entry->text.size == 0)
             return fault_set(fault, FAULT_FORMAT, "%s: found an empty token, expected at least one byte", name);
         if (entry->id < 0 || (uint64_t)entry->id >= count)
-            return fault_set(fault, FAULT_FORMAT,
-                             "%s: the id of \"%s\": found %lld, expected 0 to %zu (as many ids as there are tokens, none left "
-                             "out)",
-                             name, quoted.bytes, (long long)entry->id, count - 1);
+            return fault_set(
+                fault, FAULT_FORMAT,
+                "%s: the id of \"%s\": found %lld, expected 0 to %zu (as many ids as there are tokens, none left "
+                "out)",
+                name, quoted.bytes, (long long)entry->id, count - 1);
         struct vocab_text *token = &out->tokens[entry->id];
         if (token->bytes)
-            return fault_set(fault, FAULT_FORMAT, "%s: found the id %lld at \"%s\" and at \"%s\", expected it once", name,
-                             (long long)entry->id, fault_quote(&other, token->bytes, token->size), quoted.bytes);
+            return fault_set(fault, FAULT_FORMAT, "%s: found the id %lld at \"%s\" and at \"%s\", expected it once",
+                             name, (long long)entry->id, fault_quote(&other, token->bytes, token->size), quoted.bytes);
         *token = entry->text;
     }
     out->token_count = count;
     for (size_t id = 0; id < count; id++) {
         uint32_t *slot = slot_of(out, out->tokens[id], (struct vocab_text){"", 0});
         if (!slot)
-            return fault_set(fault, FAULT_LIMIT, "%s: found more than %d tokens with one hash, expected a vocabulary", name,
-                             PROBES);
+            return fault_set(fault, FAULT_LIMIT, "%s: found more than %d tokens with one hash, expected a vocabulary",
+                             name, PROBES);
         if (*slot)
-            return fault_set(fault, FAULT_FORMAT, "%s: found the token \"%s\" twice (ids %u and %zu), expected it once", name,
-                             fault_quote(&quoted, out->tokens[id].bytes, out->tokens[id].size), *slot - 1, id);
+            return fault_set(fault, FAULT_FORMAT, "%s: found the token \"%s\" twice (ids %u and %zu), expected it once",
+                             name, fault_quote(&quoted, out->tokens[id].bytes, out->tokens[id].size), *slot - 1, id);
         *slot = (uint32_t)id + 1;
     }
     return 0;
@@ -271,8 +272,8 @@ static int read_merges_txt(struct vocab_build *build, const struct vocab_files *
             size_t left = space ? (size_t)(space - at) : size;
             if (left == 0 || left + 1 >= size || memchr(space + 1, ' ', size - left - 1))
                 return fault_set(fault, FAULT_FORMAT,
-                                 "%s: line %zu: found \"%s\", expected two tokens with one space between them", name, number,
-                                 fault_quote(&quoted, at, size));
+                                 "%s: line %zu: found \"%s\", expected two tokens with one space between them", name,
+                                 number, fault_quote(&quoted, at, size));
             int status = vocab_add_pair(build, (struct vocab_text){at, left},
                                         (struct vocab_text){at + left + 1, size - left - 1}, name, fault);
             if (status)
@@ -295,8 +296,8 @@ static int settle_merges(struct vocab_build *build, const char *name, struct fau
                                     find_joined(out, pair->left, pair->right)};
         if (merge.left < 0 || merge.right < 0 || merge.result < 0) {
             struct fault_text left, right;
-            return fault_set(fault, FAULT_MISMATCH, "%s: merge %zu, \"%s\" + \"%s\": %s is not in the vocabulary", name, i,
-                             fault_quote(&left, pair->left.bytes, pair->left.size),
+            return fault_set(fault, FAULT_MISMATCH, "%s: merge %zu, \"%s\" + \"%s\": %s is not in the vocabulary", name,
+                             i, fault_quote(&left, pair->left.bytes, pair->left.size),
                              fault_quote(&right, pair->right.bytes, pair->right.size),
                              merge.left < 0    ? "the first"
                              : merge.right < 0 ? "the second"

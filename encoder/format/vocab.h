@@ -1,7 +1,7 @@
 /* vocab.h - the files of a byte-pair tokenizer as plain data: vocab.json and merges.txt or tokenizer.json, with
- * tokenizer_config.json, special_tokens_map.json and added_tokens.json beside them. They are read as transformers 5.23's
- * CLIPTokenizer.from_pretrained reads them; what it would do otherwise than the file says, or what we do not implement, is
- * FAULT_UNSUPPORTED. Knows no text and no tower.
+ * tokenizer_config.json, special_tokens_map.json and added_tokens.json beside them. They are read as
+ * transformers 5.23's CLIPTokenizer.from_pretrained reads them; what it would do otherwise than the file says, or what
+ * we do not implement, is FAULT_UNSUPPORTED. Knows no text and no tower.
  */
 #ifndef ENCODER_FORMAT_VOCAB_H
 #define ENCODER_FORMAT_VOCAB_H

@@ -84,7 +84,9 @@ static int read_token(struct vocab_build *build, struct json *json, const char *
     }
     if (!(seen & 1u << CONTENT) || (typed && !(seen & 1u << TYPE)) || (with_id && !(seen & 1u << ID)))
         return fault_set(fault, FAULT_FORMAT, "%s: %s: found no key \"%s\", expected one", json->name, what,
-                         !(seen & 1u << CONTENT) ? "content" : typed ? "__type" : "id");
+                         !(seen & 1u << CONTENT) ? "content"
+                         : typed                 ? "__type"
+                                                 : "id");
     return 0;
 }
 
@@ -107,8 +109,8 @@ static int read_mark(struct vocab_build *build, struct json *json, const char *w
 }
 
 /* A list of special tokens without names, behind what marks holds already. */
-static int read_extra(struct vocab_build *build, struct json *json, const char *what, int typed, struct vocab_marks *marks,
-                      struct fault *fault) {
+static int read_extra(struct vocab_build *build, struct json *json, const char *what, int typed,
+                      struct vocab_marks *marks, struct fault *fault) {
     struct json_event value;
     int status = json_next(json, &value, fault);
     if (status || value.kind == JSON_NULL)
@@ -279,15 +281,30 @@ static const struct {
 };
 
 /* Keys that make the reference do something else, or that it would read in place of the files. */
-static const char *const refused[] = {
-    "vocab", "merges", "tokenizer_object", "gguf_file", "post_processor", "tokenizer_padding", "tokenizer_truncation",
-    "_json_padding", "_json_truncation", "model_specific_special_tokens", "fast_tokenizer_files", "init_inputs"};
+static const char *const refused[] = {"vocab",
+                                      "merges",
+                                      "tokenizer_object",
+                                      "gguf_file",
+                                      "post_processor",
+                                      "tokenizer_padding",
+                                      "tokenizer_truncation",
+                                      "_json_padding",
+                                      "_json_truncation",
+                                      "model_specific_special_tokens",
+                                      "fast_tokenizer_files",
+                                      "init_inputs"};
 
 /* Keys that change nothing about ids: the length comes from the model, and CLIPTokenizer adds start and end always. */
-static const char *const harmless[] = {
-    "model_max_length", "max_len", "errors", "do_lower_case", "add_prefix_space", "clean_up_tokenization_spaces",
-    "name_or_path", "special_tokens_map_file", "tokenizer_file", "vocab_file", "merges_file", "processor_class", "is_local",
-    "local_files_only", "use_fast", "add_bos_token", "add_eos_token", "chat_template", "auto_map"};
+static const char *const harmless[] = {"model_max_length", "max_len",
+                                       "errors",           "do_lower_case",
+                                       "add_prefix_space", "clean_up_tokenization_spaces",
+                                       "name_or_path",     "special_tokens_map_file",
+                                       "tokenizer_file",   "vocab_file",
+                                       "merges_file",      "processor_class",
+                                       "is_local",         "local_files_only",
+                                       "use_fast",         "add_bos_token",
+                                       "add_eos_token",    "chat_template",
+                                       "auto_map"};
 
 static int has_token_suffix(const struct json_event *key) {
     return key->size > 6 && memcmp(key->bytes + key->size - 6, "_token", 6) == 0;
@@ -303,7 +320,8 @@ static int read_other(struct vocab_build *build, struct json *json, const struct
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
         if (!json_is(key, fixed[i].key))
             continue;
-        int same = value.kind == JSON_STRING && (json_is(&value, fixed[i].values[0]) || json_is(&value, fixed[i].values[1]));
+        int same =
+            value.kind == JSON_STRING && (json_is(&value, fixed[i].values[0]) || json_is(&value, fixed[i].values[1]));
         return same ? 0 : vocab_refuse(json, &value, fixed[i].key, fixed[i].values[0], fault);
     }
     if (json_is(key, "split_special_tokens"))

@@ -10,12 +10,12 @@ enum vocab_form { FORM_ABSENT, FORM_NULL, FORM_STRING, FORM_TOKEN };
 
 struct vocab_mark {
     struct vocab_text content;
-    int64_t id;             /* where a file gives one; else -1 */
-    size_t order;           /* place in its list */
+    int64_t id;   /* where a file gives one; else -1 */
+    size_t order; /* place in its list */
     enum vocab_form form;
     signed char normalized; /* -1: not said, and then the opposite of special */
     unsigned char single_word, lstrip, rstrip, special;
-    unsigned char late;     /* the reference does not know it as a special token yet when it reads added_tokens.json */
+    unsigned char late; /* the reference does not know it as a special token yet when it reads added_tokens.json */
 };
 
 struct vocab_marks {
@@ -76,7 +76,8 @@ int vocab_seen(const struct json *json, const struct json_event *key, int index,
 int vocab_begin(struct json *json, enum vocab_file_kind kind, const struct vocab_files *files, struct fault *fault);
 
 /* vocab.c: the vocabulary object and the merges, wherever they stand. value is the event that begins them. */
-int vocab_read_tokens(struct vocab_build *build, struct json *json, const struct json_event *value, struct fault *fault);
+int vocab_read_tokens(struct vocab_build *build, struct json *json, const struct json_event *value,
+                      struct fault *fault);
 int vocab_add_pair(struct vocab_build *build, struct vocab_text left, struct vocab_text right, const char *name,
                    struct fault *fault);
 

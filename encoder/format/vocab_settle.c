@@ -16,8 +16,9 @@ static int is_normalized(const struct vocab_mark *mark) {
 /* As Python compares them: a string never equals an added token. */
 static int is_equal(const struct vocab_mark *a, const struct vocab_mark *b) {
     return a->form == b->form && vocab_same(a->content, b->content) &&
-           (a->form == FORM_STRING || (a->single_word == b->single_word && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
-                                       a->special == b->special && is_normalized(a) == is_normalized(b)));
+           (a->form == FORM_STRING ||
+            (a->single_word == b->single_word && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
+             a->special == b->special && is_normalized(a) == is_normalized(b)));
 }
 
 static int by_id(const void *a, const void *b) {
@@ -33,8 +34,10 @@ static void set_defaults(struct vocab_build *build) {
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         struct vocab_mark *mark = &build->named[of[i]];
         if (mark->form == FORM_ABSENT)
-            *mark = (struct vocab_mark){.content = of[i] == NAME_BOS ? start_of_text : end_of_text, .id = -1,
-                                        .form = FORM_STRING, .normalized = -1};
+            *mark = (struct vocab_mark){.content = of[i] == NAME_BOS ? start_of_text : end_of_text,
+                                        .id = -1,
+                                        .form = FORM_STRING,
+                                        .normalized = -1};
     }
 }
 
@@ -48,7 +51,8 @@ static int order_listed(struct vocab_build *build, struct fault *fault) {
         const struct vocab_mark *mark = &listed->of[i], *before = kept ? &listed->of[kept - 1] : NULL;
         struct fault_text one, other;
         if (before && before->id == mark->id && !vocab_same(before->content, mark->content))
-            return fault_set(fault, FAULT_FORMAT, "added tokens: found the id %lld at \"%s\" and at \"%s\", expected it once",
+            return fault_set(fault, FAULT_FORMAT,
+                             "added tokens: found the id %lld at \"%s\" and at \"%s\", expected it once",
                              (long long)mark->id, fault_quote(&one, before->content.bytes, before->content.size),
                              fault_quote(&other, mark->content.bytes, mark->content.size));
         kept -= before && before->id == mark->id;
@@ -108,21 +112,22 @@ static int check_ids(const struct vocab_build *build, struct fault *fault) {
         const struct vocab_mark *mark = &build->listed.of[i];
         int32_t id = id_of(build->out, mark->content);
         if (mark->id != id)
-            return fault_set(fault, FAULT_MISMATCH,
-                             "the added token \"%s\": found the id %lld, expected %d, which the vocabulary and the added tokens "
-                             "before it leave to it",
-                             fault_quote(&quoted, mark->content.bytes, mark->content.size), (long long)mark->id, id);
+            return fault_set(
+                fault, FAULT_MISMATCH,
+                "the added token \"%s\": found the id %lld, expected %d, which the vocabulary and the added tokens "
+                "before it leave to it",
+                fault_quote(&quoted, mark->content.bytes, mark->content.size), (long long)mark->id, id);
     }
     for (int side = 0; side < 2; side++) {
         const struct vocab_mark *mark = &build->frame[side];
         const struct vocab_mark *name = &build->named[side == 0 ? NAME_BOS : NAME_EOS];
         if (mark->form == FORM_STRING &&
             (!vocab_same(mark->content, name->content) || mark->id != id_of(build->out, name->content)))
-            return fault_set(fault, FAULT_MISMATCH,
-                             "tokenizer.json: post_processor.%s: found \"%s\" with id %lld, expected the %s, which has id %d",
-                             side == 0 ? "cls" : "sep", fault_quote(&quoted, mark->content.bytes, mark->content.size),
-                             (long long)mark->id, vocab_names[side == 0 ? NAME_BOS : NAME_EOS],
-                             id_of(build->out, name->content));
+            return fault_set(
+                fault, FAULT_MISMATCH,
+                "tokenizer.json: post_processor.%s: found \"%s\" with id %lld, expected the %s, which has id %d",
+                side == 0 ? "cls" : "sep", fault_quote(&quoted, mark->content.bytes, mark->content.size),
+                (long long)mark->id, vocab_names[side == 0 ? NAME_BOS : NAME_EOS], id_of(build->out, name->content));
     }
     return 0;
 }

@@ -1,14 +1,14 @@
-/* vocab_tokenizer_json.c - tokenizer.json. transformers' CLIPTokenizer takes the vocabulary, the merges and the added tokens
- * from it and builds everything else itself, so the rest of the file must say what it builds: a key that says otherwise, or
- * that we do not know, is refused.
+/* vocab_tokenizer_json.c - tokenizer.json. transformers' CLIPTokenizer takes the vocabulary, the merges and the added
+ * tokens from it and builds everything else itself, so the rest of the file must say what it builds: a key that says
+ * otherwise, or that we do not know, is refused.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "vocab_inside.h"
 
-/* What may stand at one place of the file. A value beginning with " is a string; ANY is any value that is not a list or an
- * object. */
+/* What may stand at one place of the file. A value beginning with " is a string; ANY is any value that is not a list or
+ * an object. */
 #define ANY "*"
 
 struct leaf {
@@ -154,7 +154,8 @@ static int check_tree(struct checker *checker, const char *root, const struct js
     }
 }
 
-static int read_merge(struct vocab_build *build, struct json *json, const struct json_event *event, struct fault *fault) {
+static int read_merge(struct vocab_build *build, struct json *json, const struct json_event *event,
+                      struct fault *fault) {
     static const char expected[] = "two tokens, as \"a b\" or as a list";
     struct vocab_text left, right;
     if (event->kind == JSON_STRING) {
@@ -188,7 +189,8 @@ static int read_merge(struct vocab_build *build, struct json *json, const struct
     return vocab_add_pair(build, left, right, json->name, fault);
 }
 
-static int read_merges(struct vocab_build *build, struct json *json, const struct json_event *value, struct fault *fault) {
+static int read_merges(struct vocab_build *build, struct json *json, const struct json_event *value,
+                       struct fault *fault) {
     if (value->kind != JSON_ARRAY)
         return json_expected(json, value, "model.merges", "a list", fault);
     for (;;) {
@@ -213,7 +215,8 @@ static int read_model(struct checker *checker, const struct json_event *value, u
         if (status || key.kind == JSON_OBJECT_END)
             return status;
         int is_vocab = json_is(&key, "vocab"), is_merges = json_is(&key, "merges");
-        if ((is_vocab || is_merges) && (status = vocab_seen(json, &key, is_merges ? SEEN_MERGES : SEEN_VOCAB, seen, fault)))
+        if ((is_vocab || is_merges) &&
+            (status = vocab_seen(json, &key, is_merges ? SEEN_MERGES : SEEN_VOCAB, seen, fault)))
             return status;
         if ((status = json_next(json, &inner, fault)))
             return status;
@@ -247,17 +250,17 @@ static int check_side(struct json *json, const char *name, const struct json_eve
 }
 
 static int check_complete(const struct checker *checker, uint32_t seen, struct fault *fault) {
-    const char *missing = !(seen & 1u << SEEN_VOCAB)    ? "model.vocab"
-                          : !(seen & 1u << SEEN_MERGES) ? "model.merges"
+    const char *missing = !(seen & 1u << SEEN_VOCAB)     ? "model.vocab"
+                          : !(seen & 1u << SEEN_MERGES)  ? "model.merges"
                           : !(seen & 1u << ADDED_TOKENS) ? "added_tokens"
                                                          : NULL;
     if (missing)
         return fault_set(fault, FAULT_FORMAT, "%s: found no %s, expected one", checker->json->name, missing);
     for (size_t i = 0; i < LEAVES; i++) {
         if (!leaves[i].optional && !(checker->seen >> i & 1))
-            return fault_set(fault, FAULT_UNSUPPORTED, "%s: found no %s, expected %s", checker->json->name, leaves[i].path,
-                             strcmp(leaves[i].values[0], ANY) == 0 ? "one"
-                                                                   : leaves[i].values[0] + (leaves[i].values[0][0] == '"'));
+            return fault_set(
+                fault, FAULT_UNSUPPORTED, "%s: found no %s, expected %s", checker->json->name, leaves[i].path,
+                strcmp(leaves[i].values[0], ANY) == 0 ? "one" : leaves[i].values[0] + (leaves[i].values[0][0] == '"'));
     }
     return 0;
 }

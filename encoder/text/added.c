@@ -41,8 +41,8 @@ void added_start(struct added_walk *walk, const struct added *added, const char 
     *walk = (struct added_walk){.added = added, .text = text, .size = size};
 }
 
-/* The longest token that stands at `at`, or NULL. tokens[low..high) are those that agree with the text so far; shorter ones
- * come first. */
+/* The longest token that stands at `at`, or NULL. tokens[low..high) are those that agree with the text so far; shorter
+ * ones come first. */
 static const struct added_token *token_at(const struct added *added, const char *text, size_t at, size_t size) {
     size_t low = added->first[(unsigned char)text[at]], high = added->first[(unsigned char)text[at] + 1];
     const struct added_token *longest = NULL;

@@ -1,5 +1,5 @@
-/* added.h - added tokens: strings that are cut out of the text and are ids by themselves ("<|endoftext|>", and the "!" that
- * SDXL's second tokenizer pads with). Knows neither merges nor files.
+/* added.h - added tokens: strings that are cut out of the text and are ids by themselves ("<|endoftext|>", and the "!"
+ * that SDXL's second tokenizer pads with). Knows neither merges nor files.
  */
 #ifndef ENCODER_TEXT_ADDED_H
 #define ENCODER_TEXT_ADDED_H
@@ -22,17 +22,17 @@ struct added {
     uint32_t first[257]; /* tokens that begin with byte b are first[b] .. first[b + 1] - 1 */
 };
 
-/* Orders the tokens and takes them over; NULL with a count of 0 is the empty set. Returns NULL, or a token that is there
- * twice. */
+/* Orders the tokens and takes them over; NULL with a count of 0 is the empty set. Returns NULL, or a token that is
+ * there twice. */
 const struct added_token *added_order(struct added *added, struct added_token *tokens, size_t count);
 
 struct added_walk {
     const struct added *added;
     const char *text;
     size_t size;
-    size_t at;        /* where to look for the next token */
-    size_t done;      /* text before it has been handed out */
-    size_t space_end; /* the white space that was last looked through ends here */
+    size_t at;                       /* where to look for the next token */
+    size_t done;                     /* text before it has been handed out */
+    size_t space_end;                /* the white space that was last looked through ends here */
     const struct added_token *found; /* a token that waits for the text before it to be handed out */
     size_t found_begin, found_end;
 };

@@ -1,12 +1,13 @@
 /* bpe.c - the merge table, and two ways through a piece.
  *
- * A short piece is an array from which merged neighbours are removed: quadratic, but quickest up to some dozens of bytes.
- * A long one is a linked list with a tournament over the ranks of its pairs: the winner of all pairs stands at the root, and
- * a merge replays the matches of the three pairs it touches. O(n log n), and no more memory than the piece is long.
+ * A short piece is an array from which merged neighbours are removed: quadratic, but quickest up to some dozens of
+ * bytes. A long one is a linked list with a tournament over the ranks of its pairs: the winner of all pairs stands at
+ * the root, and a merge replays the matches of the three pairs it touches. O(n log n), and no more memory than the
+ * piece is long.
  *
  * The reference keeps a heap with entries that may be out of date and skips those whose pair no longer makes the same
- * token. Symbols only grow and their spelling is the concatenation, so a pair that makes the same token is the same pair:
- * "lowest rank, leftmost" says the same.
+ * token. Symbols only grow and their spelling is the concatenation, so a pair that makes the same token is the same
+ * pair: "lowest rank, leftmost" says the same.
  */
 #include "bpe.h"
 
@@ -100,9 +101,9 @@ static size_t merge_short(const struct bpe *bpe, uint32_t *ids, uint32_t *begins
     return count;
 }
 
-/* A long piece. Position i is byte i of the piece; the symbol there, if it is alive, reaches to next[i]. ranks[i] is that
- * of the pair which begins at i. tree[1] is the position that wins; the children of node k are 2k and 2k + 1, and node
- * count + i is the leaf of position i. */
+/* A long piece. Position i is byte i of the piece; the symbol there, if it is alive, reaches to next[i]. ranks[i] is
+ * that of the pair which begins at i. tree[1] is the position that wins; the children of node k are 2k and 2k + 1, and
+ * node count + i is the leaf of position i. */
 struct field {
     const struct bpe *bpe;
     uint32_t *ids, *next, *previous, *ranks, *tree;
@@ -162,7 +163,8 @@ static size_t merge_long(struct field *field) {
 
 size_t bpe_merge(const struct bpe *bpe, const char *piece, size_t count, uint32_t *scratch, const int32_t **ids,
                  const uint32_t **begins) {
-    struct field field = {bpe, scratch, scratch + count, scratch + 2 * count, scratch + 3 * count, scratch + 4 * count, count};
+    struct field field = {bpe,  scratch, scratch + count, scratch + 2 * count, scratch + 3 * count, scratch + 4 * count,
+                          count};
     for (size_t i = 0; i + 1 < count; i++)
         field.ids[i] = (uint32_t)bpe->symbol[(unsigned char)piece[i]];
     field.ids[count - 1] = (uint32_t)bpe->last_symbol[(unsigned char)piece[count - 1]];

@@ -33,9 +33,9 @@ enum bpe_added bpe_add(struct bpe *bpe, int32_t left, int32_t right, uint32_t ra
 /* Elements of scratch for each byte of a piece. */
 #define BPE_SCRATCH 5
 
-/* Merges a piece of count bytes, at least 1: always the pair of lowest rank, the leftmost among equals, and again, until
- * no pair has a rank. ids[0..] are the result and begins[0..] the offset in the piece of each; both lie in scratch. Returns
- * how many there are. */
+/* Merges a piece of count bytes, at least 1: always the pair of lowest rank, the leftmost among equals, and again,
+ * until no pair has a rank. ids[0..] are the result and begins[0..] the offset in the piece of each; both lie in
+ * scratch. Returns how many there are. */
 size_t bpe_merge(const struct bpe *bpe, const char *piece, size_t count, uint32_t *scratch, const int32_t **ids,
                  const uint32_t **begins);
 

@@ -14,8 +14,8 @@ static void put_byte(struct clean *out, char byte, size_t origin) {
     out->origin[out->count++] = (uint32_t)origin;
 }
 
-/* One character of NFC. whole: its bytes all come from the segment that begins at `origin`; else from its own `size` bytes
- * there. */
+/* One character of NFC. whole: its bytes all come from the segment that begins at `origin`; else from its own `size`
+ * bytes there. */
 static void put_point(struct writer *writer, uint32_t point, size_t origin, size_t size, int whole) {
     struct clean *out = writer->out;
     const struct unicode_record *record = unicode_of(point);
@@ -28,7 +28,8 @@ static void put_point(struct writer *writer, uint32_t point, size_t origin, size
     }
     writer->after_space = 0;
     char small[8];
-    size_t length = utf8_put(small, (record->flags & UNICODE_LOWER_TWO) ? 'i' : (uint32_t)((int32_t)point + record->lower));
+    size_t length =
+        utf8_put(small, (record->flags & UNICODE_LOWER_TWO) ? 'i' : (uint32_t)((int32_t)point + record->lower));
     if (record->flags & UNICODE_LOWER_TWO)
         length += utf8_put(small + length, 0x307);
     if (length != size)

@@ -8,9 +8,9 @@
 
 #include "unicode_table.h"
 
-/* origin[i] is the first byte of the text that clean byte i came from, origin[count] the end of the text. Bytes that were
- * only copied, or changed one for one, have one origin each; where the number of bytes changed, all bytes of the segment
- * share its first byte. So what clean byte i came from ends at the next larger origin. */
+/* origin[i] is the first byte of the text that clean byte i came from, origin[count] the end of the text. Bytes that
+ * were only copied, or changed one for one, have one origin each; where the number of bytes changed, all bytes of the
+ * segment share its first byte. So what clean byte i came from ends at the next larger origin. */
 struct clean {
     char *bytes;      /* room for UNICODE_GROWTH * text bytes */
     uint32_t *origin; /* one more */

@@ -15,7 +15,7 @@ struct tokenizer {
 };
 
 /* Finds all ids of the text. */
-int tokenizer_run(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch, struct ids *ids,
-                  struct fault *fault);
+int tokenizer_run(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch,
+                  struct ids *ids, struct fault *fault);
 
 #endif

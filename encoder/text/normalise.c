@@ -36,7 +36,7 @@ static void order_many(int32_t *marks, size_t count, int32_t *spare) {
     for (size_t i = 0; i < count; i++)
         begin[class_of(marks[i])]++;
     size_t at = 0;
-    for (size_t class = 0; class < 256; class++) {
+    for (size_t class = 0; class < 256; class ++) {
         size_t of_class = begin[class];
         begin[class] = at;
         at += of_class;

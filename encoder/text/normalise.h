@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The NFC of valid UTF-8 that is one segment: a code point and the UNICODE_JOIN ones behind it. points and spare have room
- * for UNICODE_PARTS * bytes elements. Returns how many code points there are in `points`. */
+/* The NFC of valid UTF-8 that is one segment: a code point and the UNICODE_JOIN ones behind it. points and spare have
+ * room for UNICODE_PARTS * bytes elements. Returns how many code points there are in `points`. */
 size_t normalise_segment(const char *text, size_t bytes, int32_t *points, int32_t *spare);
 
 #endif

@@ -11,11 +11,12 @@ int tokenizer_body(const struct tokenizer *tokenizer, const char *text, size_t t
     return status;
 }
 
-int tokenizer_frame(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch, size_t length,
-                    int32_t *ids, struct token_span *spans, struct token_frame *frame, struct fault *fault) {
+int tokenizer_frame(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch,
+                    size_t length, int32_t *ids, struct token_span *spans, struct token_frame *frame,
+                    struct fault *fault) {
     if (length < 2)
-        return fault_set(fault, FAULT_ARGUMENT, "a row of %zu ids, expected at least 2: one for the start, one for the end",
-                         length);
+        return fault_set(fault, FAULT_ARGUMENT,
+                         "a row of %zu ids, expected at least 2: one for the start, one for the end", length);
     struct ids body = {.to = ids + 1, .spans = spans ? spans + 1 : NULL, .room = length - 2, .cut_begin = UINT64_MAX};
     int status = tokenizer_run(tokenizer, text, text_bytes, scratch, &body, fault);
     if (status)

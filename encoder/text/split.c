@@ -5,11 +5,11 @@
  * read by hand: the first alternative that fits at a place wins, then the search goes on behind it, and what fits none
  * (white space) is dropped.
  *
- * transformers 4 wrote the pattern without the first two alternatives, transformers 5 puts them in whatever the file says.
- * They matter only where the added tokens have not already been cut out of the text: in capitals, or in a tokenizer whose
- * start and end are spelt otherwise. The reference then cuts the piece once more with GPT-2's pattern, into symbols, letters
- * and symbols. So the one thing they change is where the symbols behind them begin: "<|endoftext|>!!" ends in "|>" and "!!",
- * not in "|>!!". That is what the fence is for.
+ * transformers 4 wrote the pattern without the first two alternatives, transformers 5 puts them in whatever the file
+ * says. They matter only where the added tokens have not already been cut out of the text: in capitals, or in a
+ * tokenizer whose start and end are spelt otherwise. The reference then cuts the piece once more with GPT-2's pattern,
+ * into symbols, letters and symbols. So the one thing they change is where the symbols behind them begin:
+ * "<|endoftext|>!!" ends in "|>" and "!!", not in "|>!!". That is what the fence is for.
  */
 #include "split.h"
 

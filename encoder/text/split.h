@@ -12,7 +12,8 @@ struct split {
     size_t fence; /* no piece reaches over this byte; 0: none */
 };
 
-/* The next piece is text[*begin..*end); 0 if there is none. Start with at = 0 (or wherever the text begins), fence = 0. */
+/* The next piece is text[*begin..*end); 0 if there is none. Start with at = 0 (or wherever the text begins), fence = 0.
+ */
 int split_next(struct split *split, size_t *begin, size_t *end);
 
 #endif

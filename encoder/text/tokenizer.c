@@ -14,8 +14,8 @@
 
 /* ---- building ---- */
 
-/* The character that stands for a byte in a vocabulary: itself where that is a visible Latin-1 character, else the next one
- * from U+0100 on (Radford et al. 2019, encoder.py: bytes_to_unicode). */
+/* The character that stands for a byte in a vocabulary: itself where that is a visible Latin-1 character, else the next
+ * one from U+0100 on (Radford et al. 2019, encoder.py: bytes_to_unicode). */
 static size_t put_symbol(char *out, unsigned byte) {
     unsigned invisible = 0;
     for (unsigned b = 0; b <= byte; b++) {
@@ -37,8 +37,8 @@ static int set_symbols(struct tokenizer *tokenizer, const struct vocab *vocab, s
         int32_t last = vocab_find(vocab, symbol, size + sizeof suffix - 1);
         if ((plain < 0 || last < 0) && vocab->unknown_id < 0)
             return fault_set(fault, FAULT_MISMATCH,
-                             "the vocabulary: found no symbol for byte 0x%02x%s and no unk_token, expected one of them", byte,
-                             plain < 0 ? "" : " at the end of a word");
+                             "the vocabulary: found no symbol for byte 0x%02x%s and no unk_token, expected one of them",
+                             byte, plain < 0 ? "" : " at the end of a word");
         tokenizer->bpe.symbol[byte] = plain < 0 ? vocab->unknown_id : plain;
         tokenizer->bpe.last_symbol[byte] = last < 0 ? vocab->unknown_id : last;
     }
@@ -89,10 +89,12 @@ static int set_added(struct added *added, const struct vocab *vocab, int normali
     }
     const struct added_token *twice = added_order(added, tokens, count);
     struct fault_text quoted;
-    return twice ? fault_set(fault, FAULT_UNSUPPORTED,
-                             "added tokens: found two that are \"%s\" in lower case, expected one (the reference takes either)",
-                             fault_quote(&quoted, twice->text, twice->size))
-                 : 0;
+    return twice
+               ? fault_set(
+                     fault, FAULT_UNSUPPORTED,
+                     "added tokens: found two that are \"%s\" in lower case, expected one (the reference takes either)",
+                     fault_quote(&quoted, twice->text, twice->size))
+               : 0;
 }
 
 static int set_all_added(struct tokenizer *tokenizer, const struct vocab *vocab, struct fault *fault) {
@@ -106,7 +108,8 @@ static int set_all_added(struct tokenizer *tokenizer, const struct vocab *vocab,
     if (!scratch || !to)
         status = fault_set(fault, FAULT_NO_MEMORY, "no memory for %zu added tokens", vocab->added_count);
     for (int normalized = 0; normalized < 2 && !status; normalized++)
-        status = set_added(normalized ? &tokenizer->cleaned : &tokenizer->as_written, vocab, normalized, &to, scratch, fault);
+        status = set_added(normalized ? &tokenizer->cleaned : &tokenizer->as_written, vocab, normalized, &to, scratch,
+                           fault);
     memory_free(scratch);
     return status;
 }
@@ -196,7 +199,7 @@ int32_t tokenizer_id_limit(const struct tokenizer *tokenizer) {
  *     work    uint32_t [BPE_SCRATCH * growth * bytes]: code points of a segment while cleaning, merging afterwards
  *     clean   char     [growth * bytes]
  */
-_Static_assert(BPE_SCRATCH * UNICODE_GROWTH >= 2 * UNICODE_PARTS, "cleaning fits into the room for merging");
+_Static_assert(BPE_SCRATCH *UNICODE_GROWTH >= 2 * UNICODE_PARTS, "cleaning fits into the room for merging");
 
 size_t tokenizer_scratch_bytes(size_t text_bytes) {
     if (text_bytes > TOKENIZER_TEXT_LIMIT)
@@ -280,10 +283,11 @@ static size_t first_invalid(const char *text, size_t size) {
     return size;
 }
 
-int tokenizer_run(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch, struct ids *ids,
-                  struct fault *fault) {
+int tokenizer_run(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch,
+                  struct ids *ids, struct fault *fault) {
     if (text_bytes > TOKENIZER_TEXT_LIMIT)
-        return fault_set(fault, FAULT_LIMIT, "the text has %zu bytes, expected at most %d", text_bytes, TOKENIZER_TEXT_LIMIT);
+        return fault_set(fault, FAULT_LIMIT, "the text has %zu bytes, expected at most %d", text_bytes,
+                         TOKENIZER_TEXT_LIMIT);
     size_t invalid = first_invalid(text, text_bytes);
     if (invalid < text_bytes) {
         struct fault_text quoted;

@@ -22,9 +22,9 @@
 struct vocab_files; /* format/vocab.h */
 struct tokenizer;   /* immutable once open: any thread may use it */
 
-/* Bytes of the text behind an id. Where cleaning changed nothing, or one byte for one, they are exact to the byte, even inside
- * a character (the reference gives whole characters there); where it changed the number of bytes, they are the whole
- * segment: a character with the marks behind it. */
+/* Bytes of the text behind an id. Where cleaning changed nothing, or one byte for one, they are exact to the byte, even
+ * inside a character (the reference gives whole characters there); where it changed the number of bytes, they are the
+ * whole segment: a character with the marks behind it. */
 struct token_span {
     uint64_t begin, end;
 };
@@ -55,21 +55,23 @@ int32_t tokenizer_pad_id(const struct tokenizer *tokenizer);
 /* 1 + the largest id it can produce: must not exceed the rows of the token embedding. */
 int32_t tokenizer_id_limit(const struct tokenizer *tokenizer);
 
-/* Scratch for a text of at most that many bytes, and the most ids it can become; SIZE_MAX above TOKENIZER_TEXT_LIMIT. No other
- * memory is used to tokenize. */
+/* Scratch for a text of at most that many bytes, and the most ids it can become; SIZE_MAX above TOKENIZER_TEXT_LIMIT.
+ * No other memory is used to tokenize. */
 size_t tokenizer_scratch_bytes(size_t text_bytes);
 size_t tokenizer_id_count_limit(size_t text_bytes);
 
 /* All ids of the text, unframed and uncut. ids and spans (which may be NULL) have room for
- * tokenizer_id_count_limit(text_bytes) elements; scratch is aligned as malloc aligns. FAULT_TEXT for invalid UTF-8, with the
- * offset of the first byte that is wrong. */
+ * tokenizer_id_count_limit(text_bytes) elements; scratch is aligned as malloc aligns. FAULT_TEXT for invalid UTF-8,
+ * with the offset of the first byte that is wrong. */
 int tokenizer_body(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch, int32_t *ids,
                    struct token_span *spans, size_t *count, struct fault *fault);
 
-/* [start] + body cut at length - 2 + [end] + padding: ids and spans (which may be NULL) have room for `length`, at least 2.
- * The spans of start, end and padding are empty and lie at the ends of the text. On failure ids and spans are untouched. */
+/* [start] + body cut at length - 2 + [end] + padding: ids and spans (which may be NULL) have room for `length`, at
+ * least 2. The spans of start, end and padding are empty and lie at the ends of the text. On failure ids and spans are
+ * untouched. */
 size_t tokenizer_frame_scratch_bytes(size_t text_bytes);
-int tokenizer_frame(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch, size_t length,
-                    int32_t *ids, struct token_span *spans, struct token_frame *frame, struct fault *fault);
+int tokenizer_frame(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch,
+                    size_t length, int32_t *ids, struct token_span *spans, struct token_frame *frame,
+                    struct fault *fault);
 
 #endif

@@ -13,7 +13,8 @@ B ?= build
 MODEL ?= samples/model
 PYTHON ?= python3
 ABI_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g -Iapi \
-    -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wformat=2 -Wstrict-prototypes -Werror
+    -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wformat=2 -Wstrict-prototypes -Werror \
+    $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 ABI_FAKES = no_entry null_entry no_functions old new newer nameless nonsense short_table tiny_table hole other_minor \
     depends
 

@@ -5,8 +5,8 @@
  *     2  the last three of these, beside the shipped vocabulary; then a NUL and a text
  *     3  a text for the shipped tokenizer
  *
- * Whatever opens tokenizes a text. Scratch and ids have exactly the promised sizes, so that the sanitizers see a step too
- * far. Run from the repository's root.
+ * Whatever opens tokenizes a text. Scratch and ids have exactly the promised sizes, so that the sanitizers see a step
+ * too far. Run from the repository's root.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +71,8 @@ static void open_shipped(void) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char plain[] = "Hello w\xC3\xB6rld! <|endoftext|>!! don't a\xCC\x81\xCC\xA3  \xE4\xBD\xA0\xF0\x9F\x98\x80 42";
+    static const char plain[] =
+        "Hello w\xC3\xB6rld! <|endoftext|>!! don't a\xCC\x81\xCC\xA3  \xE4\xBD\xA0\xF0\x9F\x98\x80 42";
     if (!shipped_tokenizer)
         open_shipped();
     if (size == 0)

@@ -60,7 +60,8 @@ def sections(first_free):
         "special_tokens_map.json": {"bos_token": token(START), "eos_token": token(END), "pad_token": END,
                                     "unk_token": token(END)},
         "tokenizer_config.json": {"add_prefix_space": False, "bos_token": typed(START), "do_lower_case": True,
-                                  "eos_token": typed(END), "errors": "replace", "model_max_length": 77, "pad_token": END,
+                                  "eos_token": typed(END), "errors": "replace", "model_max_length": 77,
+                                  "pad_token": END,
                                   "tokenizer_class": "CLIPTokenizer", "unk_token": typed(END)}}, strict, 200
     yield "sdxl tokenizer_2", "pair", {
         "special_tokens_map.json": {"bos_token": token(START), "eos_token": token(END), "pad_token": "!",
@@ -80,15 +81,16 @@ def sections(first_free):
                                                            typed("w", single_word=True, lstrip=True, rstrip=True)]}
     }, [strange, strange, corpus.specials, corpus.spaces], 500
     yield "listed", "json", {
-        "tokenizer_config.json": {"added_tokens_decoder": {str(end): token(END, lstrip=True, rstrip=True, special=True)},
-                                  "pad_token": "!", "additional_special_tokens": ["<pad>"]}}, strict, 100
+        "tokenizer_config.json": {
+            "added_tokens_decoder": {str(end): token(END, lstrip=True, rstrip=True, special=True)},
+            "pad_token": "!", "additional_special_tokens": ["<pad>"]}}, strict, 100
 
 
 def strange(source):
     """What flags of added tokens make a difference for."""
-    pool = ["New York", "new  york", "NEW\nYORK", "\u00c9A", "E\u0301a", "zz", "ZZ", "Q", ";", ":", "w", "W", "<pad>", "$", "~", "!",
-            START, END, END.upper(), END + "!!", "'s", " ", "  ", "\t", "\u00a0", "\u3000", "_", "1", "\u0301", "\u200d", "a", "\u00e9",
-            "\u4e00", "\U0001d400", "."]
+    pool = ["New York", "new  york", "NEW\nYORK", "\u00c9A", "E\u0301a", "zz", "ZZ", "Q", ";", ":", "w", "W", "<pad>",
+            "$", "~", "!", START, END, END.upper(), END + "!!", "'s", " ", "  ", "\t", "\u00a0", "\u3000", "_", "1",
+            "\u0301", "\u200d", "a", "\u00e9", "\u4e00", "\U0001d400", "."]
     return "".join(source.several(1, 7, lambda: source.among(pool)))
 
 

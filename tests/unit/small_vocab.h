@@ -1,5 +1,5 @@
-/* small_vocab.h - a tokenizer of 518 tokens made in memory, for tests that break its files. "hello" is one token; h, e, l
- * and o are its parts. */
+/* small_vocab.h - a tokenizer of 518 tokens made in memory, for tests that break its files. "hello" is one token; h, e,
+ * l and o are its parts. */
 #ifndef TESTS_UNIT_SMALL_VOCAB_H
 #define TESTS_UNIT_SMALL_VOCAB_H
 
@@ -63,8 +63,10 @@ static inline char *small_vocabulary(void) {
             fprintf(to, "\"\\u%04x%s\": %d, ", point, pass < 2 ? "" : "</w>", id++);
         }
     }
-    fprintf(to, "\"he\": 512, \"ll\": 513, \"hell\": 514, \"hello</w>\": 515, \"<|startoftext|>\": %d, \"<|endoftext|>\": %d}",
-            SMALL_START, SMALL_END);
+    fprintf(
+        to,
+        "\"he\": 512, \"ll\": 513, \"hell\": 514, \"hello</w>\": 515, \"<|startoftext|>\": %d, \"<|endoftext|>\": %d}",
+        SMALL_START, SMALL_END);
     fclose(to);
     return out;
 }
@@ -85,10 +87,12 @@ static inline struct small small_json(void) {
         " \"normalized\": false, \"special\": true},"
         "{\"id\": 517, \"content\": \"<|endoftext|>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false,"
         " \"normalized\": false, \"special\": true}],"
-        "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, {\"type\": \"Replace\", \"pattern\":"
+        "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, {\"type\": \"Replace\", "
+        "\"pattern\":"
         " {\"Regex\": \"\\\\s+\"}, \"content\": \" \"}, {\"type\": \"Lowercase\"}]},"
         "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\":"
-        " \"<\\\\|startoftext\\\\|>|<\\\\|endoftext\\\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\\\p{L}]+|[\\\\p{N}]|[^\\\\s\\\\p{L}\\\\p{N}]+\"},"
+        " \"<\\\\|startoftext\\\\|>|<\\\\|endoftext\\\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\\\p{L}]+|[\\\\p{N}]|[^\\\\s\\\\p{"
+        "L}\\\\p{N}]+\"},"
         " \"behavior\": \"Removed\", \"invert\": true}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false,"
         " \"trim_offsets\": true, \"use_regex\": true}]},"
         "\"post_processor\": {\"type\": \"RobertaProcessing\", \"sep\": [\"<|endoftext|>\", 517],"

@@ -1,5 +1,5 @@
-/* test_bpe.c - protects byte-pair merging: both ways through a piece against a plain one that follows the definition, and
- * the pattern's scanner and the finding of added tokens where they meet.
+/* test_bpe.c - protects byte-pair merging: both ways through a piece against a plain one that follows the definition,
+ * and the pattern's scanner and the finding of added tokens where they meet.
  */
 #include <stdlib.h>
 
@@ -42,7 +42,8 @@ static size_t merge_plainly(const struct plain *plain, int32_t *ids, size_t coun
     }
 }
 
-/* Random vocabularies of few symbols, in which pairs overlap and compete; pieces on both sides of what counts as short. */
+/* Random vocabularies of few symbols, in which pairs overlap and compete; pieces on both sides of what counts as short.
+ */
 static void merges_as_defined(void **state) {
     (void)state;
     for (int round = 0; round < 300; round++) {
@@ -112,7 +113,8 @@ static void expect_pieces(const char *text, const char *const *pieces) {
     size_t begin, end;
     for (; split_next(&split, &begin, &end); pieces++) {
         if (!*pieces || end - begin != strlen(*pieces) || memcmp(text + begin, *pieces, end - begin) != 0)
-            fail_msg("%s: found \"%.*s\", expected \"%s\"", text, (int)(end - begin), text + begin, *pieces ? *pieces : "");
+            fail_msg("%s: found \"%.*s\", expected \"%s\"", text, (int)(end - begin), text + begin,
+                     *pieces ? *pieces : "");
     }
     assert_null(*pieces);
 }
@@ -140,8 +142,7 @@ static void added_tokens(void **state) {
     static const struct {
         int32_t id; /* 0: between tokens */
         size_t begin, end;
-    } expected[] = {{2, 0, 4}, {1, 4, 7}, {0, 7, 12}, {4, 12, 15}, {5, 15, 18}, {3, 18, 19},
-                    {0, 19, 25}};
+    } expected[] = {{2, 0, 4}, {1, 4, 7}, {0, 7, 12}, {4, 12, 15}, {5, 15, 18}, {3, 18, 19}, {0, 19, 25}};
     static const char text[] = "<a>b<a>cw<ab  ;:  w <abcx";
     struct added_walk walk;
     struct added_cut cut;

@@ -1,5 +1,5 @@
-/* test_tokenizer.c - protects the ids: tests/tokenizer/golden.txt says what transformers makes of texts and of every code
- * point. Also spans, cutting, limits and scratch.
+/* test_tokenizer.c - protects the ids: tests/tokenizer/golden.txt says what transformers makes of texts and of every
+ * code point. Also spans, cutting, limits and scratch.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,8 +84,8 @@ static void begin_section(struct golden *golden, char *rest) {
     tokenizer_close(golden->tokenizer);
     golden->tokenizer = NULL;
     golden->files = (struct vocab_files){0};
-    for (int kind = pair ? VOCAB_VOCAB_JSON : VOCAB_TOKENIZER_JSON; kind <= (pair ? VOCAB_MERGES_TXT : VOCAB_TOKENIZER_JSON);
-         kind++)
+    for (int kind = pair ? VOCAB_VOCAB_JSON : VOCAB_TOKENIZER_JSON;
+         kind <= (pair ? VOCAB_MERGES_TXT : VOCAB_TOKENIZER_JSON); kind++)
         golden->files.of[kind] = golden->shipped.of[kind];
     golden->sections++;
 }
@@ -113,7 +113,8 @@ static void check_text(struct golden *golden, char *rest) {
     assert_int_equal(body_of(tokenizer_of(golden), text, size, &ids, &spans, &count), 0);
     check_ids(golden, rest, ids, count);
     for (size_t i = 0; i < count; i++)
-        assert_true(spans[i].begin < spans[i].end && spans[i].end <= size && (i == 0 || spans[i - 1].begin <= spans[i].begin));
+        assert_true(spans[i].begin < spans[i].end && spans[i].end <= size &&
+                    (i == 0 || spans[i - 1].begin <= spans[i].begin));
     free(ids);
     free(spans);
     golden->texts++;
@@ -177,7 +178,8 @@ static void check_line(struct golden *golden, char *rest) {
     } else if (strcmp(kind, "block") == 0) {
         check_block(golden, rest);
     } else if (strcmp(kind, "vocabulary") == 0) {
-        const struct vocab_file *vocab = &golden->shipped.of[VOCAB_VOCAB_JSON], *merges = &golden->shipped.of[VOCAB_MERGES_TXT];
+        const struct vocab_file *vocab = &golden->shipped.of[VOCAB_VOCAB_JSON],
+                                *merges = &golden->shipped.of[VOCAB_MERGES_TXT];
         uint64_t found = fnv(fnv(0xCBF29CE484222325u, vocab->bytes, vocab->size), merges->bytes, merges->size);
         if (found != strtoull(rest, NULL, 16))
             fail_msg(MODEL " has another vocabulary than " GOLDEN ": run tests/tokenizer/record.py");
@@ -223,7 +225,8 @@ static int close_shipped(void **state) {
     return 0;
 }
 
-/* The bytes behind each id: exact where nothing changed, the whole segment where NFC or lower case changed the length. */
+/* The bytes behind each id: exact where nothing changed, the whole segment where NFC or lower case changed the length.
+ */
 static void spans(void **state) {
     static const struct {
         const char *text;
@@ -234,12 +237,12 @@ static void spans(void **state) {
         {" ! ", 1, 2, 0},
         {"x<|endoftext|>y", 1, 14, 1},
         {"x<|endoftext|>y", 14, 15, 0},
-        {"xe\xCC\x81y", 4, 5, 0},              /* NFC makes one character of three bytes: y is behind it */
-        {"\xC3\x89", 1, 2, 0},                 /* lower case of one length: its second byte */
-        {"1\xC4\xB0", 1, 3, 0},                /* U+0130 becomes i and a mark: both come from all of it */
-        {"\xE2\x84\xAA", 0, 3, 0},             /* KELVIN SIGN becomes k */
-        {"1a\xCC\x81\xCC\xA3", 1, 6, 0},       /* marks change places: the whole segment */
-        {"\xF0\x9F\x98\x80", 3, 4, 0},         /* the last byte of an emoji that is four ids */
+        {"xe\xCC\x81y", 4, 5, 0},        /* NFC makes one character of three bytes: y is behind it */
+        {"\xC3\x89", 1, 2, 0},           /* lower case of one length: its second byte */
+        {"1\xC4\xB0", 1, 3, 0},          /* U+0130 becomes i and a mark: both come from all of it */
+        {"\xE2\x84\xAA", 0, 3, 0},       /* KELVIN SIGN becomes k */
+        {"1a\xCC\x81\xCC\xA3", 1, 6, 0}, /* marks change places: the whole segment */
+        {"\xF0\x9F\x98\x80", 3, 4, 0},   /* the last byte of an emoji that is four ids */
         {"1\xE2\x80\x83", 0, 1, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -299,7 +302,8 @@ static void short_rows(void **state) {
     assert_int_equal(frame.cut_count, 3);
     assert_int_equal(frame.cut_begin, 0);
     ids[0] = -5;
-    assert_int_equal(tokenizer_frame(*state, text, sizeof text - 1, scratch, 1, ids, NULL, &frame, &fault), FAULT_ARGUMENT);
+    assert_int_equal(tokenizer_frame(*state, text, sizeof text - 1, scratch, 1, ids, NULL, &frame, &fault),
+                     FAULT_ARGUMENT);
     assert_int_equal(ids[0], -5);
 }
 
@@ -316,10 +320,25 @@ static void cut_inside_a_segment(void **state) {
 
 /* The malformed forms of UTF-8, each behind eight good bytes and one more: refused with its offset, nothing written. */
 static void invalid_text(void **state) {
-    static const char *const forms[] = {"\x80",         "\xBF",         "\xC0\x80",         "\xC1\xBF",     "\xE0\x80\x80",
-                                        "\xE0\x9F\xBF", "\xF0\x80\x80\x80", "\xED\xA0\x80", "\xED\xBF\xBF", "\xF4\x90\x80\x80",
-                                        "\xF5\x80\x80\x80", "\xFF",     "\xFE",             "\xC3",         "\xE2\x82",
-                                        "\xF0\x9F\x98", "\xC3(",        "\xE2(\xA1",        "\xF0(\x8C\xBC"};
+    static const char *const forms[] = {"\x80",
+                                        "\xBF",
+                                        "\xC0\x80",
+                                        "\xC1\xBF",
+                                        "\xE0\x80\x80",
+                                        "\xE0\x9F\xBF",
+                                        "\xF0\x80\x80\x80",
+                                        "\xED\xA0\x80",
+                                        "\xED\xBF\xBF",
+                                        "\xF4\x90\x80\x80",
+                                        "\xF5\x80\x80\x80",
+                                        "\xFF",
+                                        "\xFE",
+                                        "\xC3",
+                                        "\xE2\x82",
+                                        "\xF0\x9F\x98",
+                                        "\xC3(",
+                                        "\xE2(\xA1",
+                                        "\xF0(\x8C\xBC"};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         char text[32] = "01234567\xC3\xA9";
         char scratch[8192];
@@ -350,14 +369,25 @@ static void odd_text(void **state) {
     free(found);
 }
 
-/* Texts that made others crash or crawl: one character a million times, marks, text that grows threefold. Sizes hold. */
+/* Texts that made others crash or crawl: one character a million times, marks, text that grows threefold. Sizes hold.
+ */
 static void long_texts(void **state) {
     static const struct {
         const char *unit;
         size_t times;
-    } cases[] = {{"a", 1000000}, {"x", 65536}, {"(", 100000}, {" ", 1000000}, {"!", 100000}, {"\xCC\x81", 500000},
-                 {"\xCC\x81\xCC\xA3", 250000}, {"\xF0\x9D\x85\xA0", 100000}, {"\xCE\x90", 100000}, {"\xC4\xB0", 100000},
-                 {"\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", 50000}, {"<|endoftext|", 20000}, {"supercalifragilistic", 3277}};
+    } cases[] = {{"a", 1000000},
+                 {"x", 65536},
+                 {"(", 100000},
+                 {" ", 1000000},
+                 {"!", 100000},
+                 {"\xCC\x81", 500000},
+                 {"\xCC\x81\xCC\xA3", 250000},
+                 {"\xF0\x9D\x85\xA0", 100000},
+                 {"\xCE\x90", 100000},
+                 {"\xC4\xB0", 100000},
+                 {"\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", 50000},
+                 {"<|endoftext|", 20000},
+                 {"supercalifragilistic", 3277}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t unit = strlen(cases[i].unit), size = unit * cases[i].times, count = 0;
         char *text = malloc(size);
@@ -385,9 +415,15 @@ static void limits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_file),         cmocka_unit_test(spans),        cmocka_unit_test(cutting),
-        cmocka_unit_test(short_rows),          cmocka_unit_test(cut_inside_a_segment), cmocka_unit_test(invalid_text),
-        cmocka_unit_test(odd_text),            cmocka_unit_test(long_texts),   cmocka_unit_test(limits),
+        cmocka_unit_test(golden_file),
+        cmocka_unit_test(spans),
+        cmocka_unit_test(cutting),
+        cmocka_unit_test(short_rows),
+        cmocka_unit_test(cut_inside_a_segment),
+        cmocka_unit_test(invalid_text),
+        cmocka_unit_test(odd_text),
+        cmocka_unit_test(long_texts),
+        cmocka_unit_test(limits),
     };
     return cmocka_run_group_tests(tests, open_shipped, close_shipped);
 }

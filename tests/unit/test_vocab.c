@@ -1,5 +1,6 @@
-/* test_vocab.c - protects the opening of a tokenizer: what each file may say, what is refused, with which code and words;
- * which file wins. All in memory. (A cycle of merges cannot be written: what a merge makes is spelt as its parts are.)
+/* test_vocab.c - protects the opening of a tokenizer: what each file may say, what is refused, with which code and
+ * words; which file wins. All in memory. (A cycle of merges cannot be written: what a merge makes is spelt as its parts
+ * are.)
  */
 #include "../../encoder/text/tokenizer.h"
 #include "small_vocab.h"
@@ -23,7 +24,8 @@ static void expect_ids(const struct tokenizer *tokenizer, const char *text, cons
         assert_int_equal(ids[i], expected[i]);
 }
 #define EXPECT_IDS(tokenizer, text, ...)                                                                               \
-    expect_ids(tokenizer, text, (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+    expect_ids(tokenizer, text, (const int32_t[]){__VA_ARGS__},                                                        \
+               sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
 
 struct edit {
     enum vocab_file_kind kind;
@@ -40,7 +42,8 @@ static void check_edits(struct small (*make)(void), const struct edit *edits, si
         int status = open_small(&small, &tokenizer, NULL, NULL);
         if (status != edits[i].code)
             fail_msg("%s -> %s: status %d, expected %d: %s", edits[i].find ? edits[i].find : "(all)",
-                     edits[i].with ? edits[i].with : "(none)", status, edits[i].code, status ? fault.message : "opened");
+                     edits[i].with ? edits[i].with : "(none)", status, edits[i].code,
+                     status ? fault.message : "opened");
         if (status) {
             assert_null(tokenizer);
             assert_names(fault.message, edits[i].names);
@@ -145,18 +148,22 @@ static void tokenizer_json(void **state) {
         {T, "\"Replace\"", "\"Prepend\"", FAULT_UNSUPPORTED, "normalizer.normalizers[1].type"},
         {T, "\"\\\\s+\"", "\"\\\\s\"", FAULT_UNSUPPORTED, "normalizer.normalizers[1].pattern.Regex"},
         {T, "\"content\": \" \"", "\"content\": \"_\"", FAULT_UNSUPPORTED, "normalizer.normalizers[1].content"},
-        {T, ", {\"type\": \"Lowercase\"}", "", FAULT_UNSUPPORTED, "found no normalizer.normalizers[2].type, expected Lowercase"},
+        {T, ", {\"type\": \"Lowercase\"}", "", FAULT_UNSUPPORTED,
+         "found no normalizer.normalizers[2].type, expected Lowercase"},
         {T, "{\"type\": \"Lowercase\"}", "{\"type\": \"Lowercase\"}, {\"type\": \"StripAccents\"}", FAULT_UNSUPPORTED,
          "normalizer.normalizers[3].type: found the string \"StripAccents\""},
-        {T, "{\"type\": \"Lowercase\"}", "{\"type\": \"Lowercase\"}, {}", FAULT_UNSUPPORTED, "normalizer.normalizers[3]"},
+        {T, "{\"type\": \"Lowercase\"}", "{\"type\": \"Lowercase\"}, {}", FAULT_UNSUPPORTED,
+         "normalizer.normalizers[3]"},
         {T, "\"normalizer\": {", "\"normalizer\": null, \"x\": {", FAULT_UNSUPPORTED, "normalizer: found null"},
         {T, "\"normalizer\": {", "\"x\": {}, \"normalizer\": {", FAULT_UNSUPPORTED, "x: found }"},
         {T, "[\\\\p{N}]|", "[\\\\p{N}]+|", FAULT_UNSUPPORTED, "pre_tokenizer.pretokenizers[0].pattern.Regex"},
         {T, "\"Removed\"", "\"Isolated\"", FAULT_UNSUPPORTED, "pre_tokenizer.pretokenizers[0].behavior"},
-        {T, "\"invert\": true", "\"invert\": false", FAULT_UNSUPPORTED, "pre_tokenizer.pretokenizers[0].invert: found false"},
-        {T, "\"ByteLevel\", \"add_prefix_space\": false", "\"ByteLevel\", \"add_prefix_space\": true", FAULT_UNSUPPORTED,
-         "pre_tokenizer.pretokenizers[1].add_prefix_space"},
-        {T, "\"use_regex\": true", "\"use_regex\": false", FAULT_UNSUPPORTED, "pre_tokenizer.pretokenizers[1].use_regex"},
+        {T, "\"invert\": true", "\"invert\": false", FAULT_UNSUPPORTED,
+         "pre_tokenizer.pretokenizers[0].invert: found false"},
+        {T, "\"ByteLevel\", \"add_prefix_space\": false", "\"ByteLevel\", \"add_prefix_space\": true",
+         FAULT_UNSUPPORTED, "pre_tokenizer.pretokenizers[1].add_prefix_space"},
+        {T, "\"use_regex\": true", "\"use_regex\": false", FAULT_UNSUPPORTED,
+         "pre_tokenizer.pretokenizers[1].use_regex"},
         {T, "\"RobertaProcessing\"", "\"TemplateProcessing\"", FAULT_UNSUPPORTED, "post_processor.type"},
         {T, "\"<|endoftext|>\", 517]", "\"<|endoftext|>\", 516]", FAULT_MISMATCH, "post_processor.sep"},
         {T, "[\"<|startoftext|>\", 516]", "[\"!\", 0]", FAULT_MISMATCH, "post_processor.cls"},
@@ -164,7 +171,8 @@ static void tokenizer_json(void **state) {
         {T, "\"dropout\": null", "\"dropout\": 0.1", FAULT_UNSUPPORTED, "model.dropout"},
         {T, "\"continuing_subword_prefix\": \"\"", "\"continuing_subword_prefix\": \"##\"", FAULT_UNSUPPORTED,
          "model.continuing_subword_prefix"},
-        {T, "\"end_of_word_suffix\": \"</w>\"", "\"end_of_word_suffix\": \"\"", FAULT_UNSUPPORTED, "model.end_of_word_suffix"},
+        {T, "\"end_of_word_suffix\": \"</w>\"", "\"end_of_word_suffix\": \"\"", FAULT_UNSUPPORTED,
+         "model.end_of_word_suffix"},
         {T, "\"fuse_unk\": false", "\"fuse_unk\": true", FAULT_UNSUPPORTED, "model.fuse_unk"},
         {T, "\"byte_fallback\": false", "\"byte_fallback\": true", FAULT_UNSUPPORTED, "model.byte_fallback"},
         {T, "\"ignore_merges\": false", "\"ignore_merges\": true", FAULT_UNSUPPORTED, "model.ignore_merges"},
@@ -180,12 +188,13 @@ static void tokenizer_json(void **state) {
         {T, "[\"h\",\"e\"]", "7", FAULT_FORMAT, "a merge"},
         {T, "\"model\": {", "\"model\": {\"vocab\": {}, ", FAULT_FORMAT, "\"vocab\" a second time"},
         {T, "\"added_tokens\": [", "\"added_token\": [", FAULT_UNSUPPORTED, "added_token[0].id"},
-        {T, "\"id\": 517, \"content\": \"<|endoftext|>\"", "\"id\": 518, \"content\": \"<|endoftext|>\"", FAULT_MISMATCH,
-         "\"<|endoftext|>\": found the id 518, expected 517"},
+        {T, "\"id\": 517, \"content\": \"<|endoftext|>\"", "\"id\": 518, \"content\": \"<|endoftext|>\"",
+         FAULT_MISMATCH, "\"<|endoftext|>\": found the id 518, expected 517"},
         {T, "\"id\": 517, \"content\"", "\"content\"", FAULT_FORMAT, "no key \"id\""},
         {T, "\"id\": 517, \"content\"", "\"id\": 517, \"id\": 517, \"content\"", FAULT_FORMAT, "\"id\" a second time"},
         {T, "\"id\": 517, ", "\"id\": 517, \"colour\": 1, ", FAULT_UNSUPPORTED, "the keys of an added token"},
-        {T, NULL, "{\"a\": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}", FAULT_FORMAT, ""},
+        {T, NULL, "{\"a\": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}", FAULT_FORMAT,
+         ""},
     };
     (void)state;
     CHECK_EDITS(small_json, edits);
@@ -233,8 +242,8 @@ static void configs(void **state) {
         {C, NULL, "{\"added_tokens_decoder\": {\"x\": {\"content\": \"!\"}}}", FAULT_FORMAT, "added_tokens_decoder"},
         {C, NULL, "{\"added_tokens_decoder\": {\"600\": {\"content\": \"<x>\"}}}", FAULT_MISMATCH,
          "\"<x>\": found the id 600, expected 518"},
-        {C, NULL, "{\"added_tokens_decoder\": {\"0\": {\"content\": \"!\"}, \"0\": {\"content\": \"<x>\"}}}", FAULT_FORMAT,
-         "found the id 0"},
+        {C, NULL, "{\"added_tokens_decoder\": {\"0\": {\"content\": \"!\"}, \"0\": {\"content\": \"<x>\"}}}",
+         FAULT_FORMAT, "found the id 0"},
         {C, NULL, "{\"added_tokens_decoder\": []}", FAULT_FORMAT, "added_tokens_decoder"},
         {C, NULL, "[]", FAULT_FORMAT, "tokenizer_config.json"},
         {C, NULL, "{", FAULT_FORMAT, "tokenizer_config.json"},
@@ -373,10 +382,10 @@ static void paths(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_forms),      cmocka_unit_test(vocabularies),         cmocka_unit_test(merges),
-        cmocka_unit_test(too_many_merges), cmocka_unit_test(tokenizer_json),       cmocka_unit_test(older_tokenizer_json),
-        cmocka_unit_test(configs),         cmocka_unit_test(notes),                cmocka_unit_test(which_file_wins),
-        cmocka_unit_test(missing_symbols), cmocka_unit_test(added_limits),         cmocka_unit_test(truncated_files),
+        cmocka_unit_test(both_forms),      cmocka_unit_test(vocabularies),   cmocka_unit_test(merges),
+        cmocka_unit_test(too_many_merges), cmocka_unit_test(tokenizer_json), cmocka_unit_test(older_tokenizer_json),
+        cmocka_unit_test(configs),         cmocka_unit_test(notes),          cmocka_unit_test(which_file_wins),
+        cmocka_unit_test(missing_symbols), cmocka_unit_test(added_limits),   cmocka_unit_test(truncated_files),
         cmocka_unit_test(paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
