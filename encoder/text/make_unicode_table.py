@@ -134,14 +134,15 @@ def table():
         first_stage.append(blocks.setdefault(block, len(blocks)))
     assert len(kinds) <= 256 and len(blocks) <= 65536
     lines = "\n".join(f"    {{{lower}, {flags}}}," for flags, lower in kinds)
+    library = f"tokenizers {tokenizers.__version__}"
     return f"""/* unicode_table.c - what each code point is to the reference tokenizer. Generated, do not edit:
- * encoder/text/make_unicode_table.py asked tokenizers {tokenizers.__version__} (its regular
- * expressions, NFC, Lowercase and added tokens) about every code point.
- * Two stages: {len(first_stage)} blocks of {BLOCK} code points, {len(blocks)} of them different, whose bytes index {len(kinds)} records.
+ * encoder/text/make_unicode_table.py asked {library} (its regular expressions, NFC, Lowercase and added
+ * tokens) about every code point. Two stages: {len(first_stage)} blocks of {BLOCK} code points; the
+ * {len(blocks)} different ones hold bytes that index {len(kinds)} records.
  */
 #include "unicode_table.h"
 
-const char *const unicode_reference = "tokenizers {tokenizers.__version__}";
+const char *const unicode_reference = "{library}";
 
 const struct unicode_record unicode_records[{len(kinds)}] = {{
 {lines}

@@ -1,7 +1,7 @@
 /* unicode_table.c - what each code point is to the reference tokenizer. Generated, do not edit:
- * encoder/text/make_unicode_table.py asked tokenizers 0.23.3 (its regular
- * expressions, NFC, Lowercase and added tokens) about every code point.
- * Two stages: 8704 blocks of 128 code points, 236 of them different, whose bytes index 111 records.
+ * encoder/text/make_unicode_table.py asked tokenizers 0.23.3 (its regular expressions, NFC, Lowercase and added
+ * tokens) about every code point. Two stages: 8704 blocks of 128 code points; the
+ * 236 different ones hold bytes that index 111 records.
  */
 #include "unicode_table.h"
 

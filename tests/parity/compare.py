@@ -4,11 +4,11 @@ Owns the measure, the bounds and the table. A result is a dictionary of arrays b
 judged against torch's error in float32 arithmetic on the same weights: rms at most RMS_BOUND times, maximum at most
 MAX_BOUND times.
 
-The start token is judged on a line of its own. Its row is the same in every prompt, and three of its channels stand
-at 50 times the rms of all others; one rounding of one neuron decides how far off those are, five times further
-in torch than in torch with other weights. Together with the text that one number would be the maximum of the whole
-output and hide whatever the text's rows do; alone it would be luck against luck. So the text's rows are judged by
-plain errors, and the start row by errors in units of the value itself, where that is larger than the rms.
+A hidden state is judged three times: whole, and apart into the text's rows and the start token's. The start row is
+the same in every prompt, and three of its channels stand at 50 times the rms of all others: one rounding of one neuron
+decides how far off those are, and as part of the whole they are its maximum and hide whatever the text's rows do. So
+the text is judged by plain errors too, and the start row by errors in units of the value itself, where that is larger
+than the rms.
 """
 import dataclasses
 
@@ -49,29 +49,17 @@ HEADER = ("model", "dtype", "output", "rms ours", "torch", "ratio", "max ours", 
 
 
 def lines(model, dtype, exact, torch, ours, labels):
-    """A Line for each output; [B,T,D] outputs give two, `NAME` for the text and `NAME start` for the start row."""
+    """A Line for each output; [B,T,D] outputs give two more, `NAME text` without the start row and `NAME start`."""
     for name, wanted in exact.items():
         for got in (torch[name], ours[name]):
             if got.shape != wanted.shape or got.dtype != np.float32:
                 raise SystemExit(f"{model} {dtype} {name}: {got.dtype} {got.shape}, expected float32 {wanted.shape}")
         error_torch, error_ours = (np.abs(got - wanted) for got in (torch[name], ours[name]))
+        yield _line(model, dtype, name, error_ours, error_torch, labels)
         if wanted.ndim == 3:
-            yield _line(model, dtype, name, error_ours[:, 1:], error_torch[:, 1:], labels)
+            yield _line(model, dtype, name + " text", error_ours[:, 1:], error_torch[:, 1:], labels)
             unit = np.maximum(np.abs(wanted[:1, 0]), rms(wanted[:, 1:]))
             yield _line(model, dtype, name + " start", error_ours[:1, 0] / unit, error_torch[:1, 0] / unit, ["all"])
-        else:
-            yield _line(model, dtype, name, error_ours, error_torch, labels)
-
-
-def whole_ratios(exact, torch, ours):
-    """{output: (ratio of the rms errors, ratio of the largest)} with the start row and the text taken together. Shown
-    and not judged: see above."""
-    ratios = {}
-    for name, wanted in exact.items():
-        error_torch, error_ours = (np.abs(got[name] - wanted) for got in (torch, ours))
-        if error_torch.any():
-            ratios[name] = (rms(error_ours) / rms(error_torch), float(error_ours.max() / error_torch.max()))
-    return ratios
 
 
 def _line(model, dtype, output, ours, torch, labels):

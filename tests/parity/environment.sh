@@ -59,6 +59,10 @@ if ! python3 -c "import ensurepip, venv" 2>/dev/null; then
     echo "environment.sh: this Python cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2
     exit 1
 fi
+if [ -e "$directory" ] && [ ! -e "$directory/pyvenv.cfg" ]; then
+    echo "environment.sh: $directory is there and is no virtual environment; expected one, or nothing" >&2
+    exit 1
+fi
 echo "making the reference environment in $directory (torch is some 200 MB)" >&2
 rm -rf "$directory"
 python3 -m venv "$directory" >&2

@@ -304,6 +304,49 @@ static void which_file_wins(void **state) {
     }
 }
 
+/* Several files may say how <|endoftext|> is to be found, and transformers 5.23 has its own order of listening.
+ * Expected: what it does with these files, seen in whether capitals are the token too. */
+static void which_flags_win(void **state) {
+#define TYPED(flags) "{\"__type\": \"AddedToken\", \"content\": \"<|endoftext|>\"" flags "}"
+    static const char listed[] = "{\"<|endoftext|>\": 517}";
+    static const struct {
+        const char *config, *map, *added;
+        int capitals_too;
+    } cases[] = {
+        {NULL, NULL, NULL, 0},
+        /* eos is a string, unk a token that overrules it; pad, a string again, is there already */
+        {"{\"unk_token\": " TYPED(", \"normalized\": true") "}", NULL, NULL, 1},
+        /* eos is a token; unk, a string, comes later and overrules it */
+        {"{\"eos_token\": " TYPED(", \"normalized\": true") "}", NULL, NULL, 0},
+        {"{\"pad_token\": " TYPED("") "}", NULL, NULL, 0},
+        /* added_tokens.json says "normalized" of whatever it does not know to be special when it is read */
+        {NULL, NULL, listed, 1},
+        {NULL, "{\"eos_token\": \"<|endoftext|>\"}", listed, 0},
+        {"{\"eos_token\": \"<|endoftext|>\"}", NULL, listed, 0},
+        {"{\"eos_token\": " TYPED(", \"normalized\": false") "}", NULL, listed, 1},
+        {NULL, "{\"additional_special_tokens\": [\"<|endoftext|>\"]}", listed, 1},
+        {NULL, "{\"extra_special_tokens\": [\"<|endoftext|>\"]}", listed, 0},
+        {"{\"added_tokens_decoder\": {}}", NULL, listed, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct small small = small_pair();
+        struct tokenizer *tokenizer;
+        small_edit(&small, VOCAB_TOKENIZER_CONFIG_JSON, NULL, cases[i].config);
+        small_edit(&small, VOCAB_SPECIAL_TOKENS_MAP_JSON, NULL, cases[i].map);
+        small_edit(&small, VOCAB_ADDED_TOKENS_JSON, NULL, cases[i].added);
+        if (open_small(&small, &tokenizer, NULL, NULL))
+            fail_msg("case %zu: %s", i, fault.message);
+        if (cases[i].capitals_too)
+            EXPECT_IDS(tokenizer, "<|EndOfText|>", SMALL_END);
+        else
+            EXPECT_IDS(tokenizer, "<|EndOfText|>", 27, 347, 68, 77, 67, 78, 69, 83, 68, 87, 339, 91, 285);
+        tokenizer_close(tokenizer);
+        small_free(&small);
+    }
+#undef TYPED
+}
+
 /* A byte without a symbol is the unknown token; without one of those the vocabulary is refused. */
 static void missing_symbols(void **state) {
     struct small small = small_pair();
@@ -382,11 +425,11 @@ static void paths(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_forms),      cmocka_unit_test(vocabularies),   cmocka_unit_test(merges),
-        cmocka_unit_test(too_many_merges), cmocka_unit_test(tokenizer_json), cmocka_unit_test(older_tokenizer_json),
-        cmocka_unit_test(configs),         cmocka_unit_test(notes),          cmocka_unit_test(which_file_wins),
-        cmocka_unit_test(missing_symbols), cmocka_unit_test(added_limits),   cmocka_unit_test(truncated_files),
-        cmocka_unit_test(paths),
+        cmocka_unit_test(both_forms),      cmocka_unit_test(vocabularies),    cmocka_unit_test(merges),
+        cmocka_unit_test(too_many_merges), cmocka_unit_test(tokenizer_json),  cmocka_unit_test(older_tokenizer_json),
+        cmocka_unit_test(configs),         cmocka_unit_test(notes),           cmocka_unit_test(which_file_wins),
+        cmocka_unit_test(which_flags_win), cmocka_unit_test(missing_symbols), cmocka_unit_test(added_limits),
+        cmocka_unit_test(truncated_files), cmocka_unit_test(paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
