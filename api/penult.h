@@ -213,7 +213,7 @@ typedef struct penult_token_request {
     uint32_t struct_size;
     uint32_t flags;
     const char *text; /* need not be NUL-terminated; NUL bytes are text */
-    uint64_t text_bytes; /* at most 2^30 */
+    uint64_t text_bytes; /* at most 2^28 */
 } penult_token_request;
 
 /* Bytes [begin, end) of the text that an id stands for; begin == end for start, end and padding. */
@@ -244,7 +244,7 @@ typedef struct penult_token_result {
 
 /* threads         worker threads; 0: the CPUs this process may use (affinity and cgroup quota). At most 256.
  * max_prompts     the largest B of one request; 0: 1. At most 65536.
- * max_text_bytes  the longest prompt text; 0: 65536. At most 2^30. Longer text is PENULT_E_LIMIT. */
+ * max_text_bytes  the longest prompt text; 0: 65536. At most 2^28. Longer text is PENULT_E_LIMIT. */
 typedef struct penult_session_params {
     uint32_t struct_size;
     uint32_t flags;

@@ -101,15 +101,29 @@ static void short_rows(void **state) {
     assert_int_equal(ids[0], -5);
 }
 
-/* A cut inside a segment whose bytes all ids share: the first byte that no kept id stands for lies behind it. */
+/* A cut inside a segment whose bytes several ids share: the first byte that no kept id stands for lies behind it. */
 static void cut_inside_a_segment(void **state) {
-    static const char text[] = "a\xCC\x81\xCC\xA3 7"; /* five ids of bytes 0..5 or fewer, then 7 */
+    static const char marks[] = "a\xCC\x81\xCC\xA3 7";
     char scratch[8192];
     int32_t ids[3];
     struct token_frame frame;
-    assert_int_equal(tokenizer_frame(*state, text, sizeof text - 1, scratch, 3, ids, NULL, &frame, &fault), 0);
+    assert_int_equal(tokenizer_frame(*state, marks, sizeof marks - 1, scratch, 3, ids, NULL, &frame, &fault), 0);
     assert_true(frame.cut_count >= 2);
     assert_int_equal(frame.cut_begin, 6);
+
+    /* Three bytes that become two: the second of them, merged with the h behind it, is the first id that is cut. */
+    static const char sharp_s[] = "\xE1\xBA\x9Eha";
+    struct small small = small_pair();
+    struct tokenizer *tokenizer;
+    small_edit(&small, VOCAB_VOCAB_JSON, ": 517}", ": 517, \"\\u0141h\": 518}");
+    small_edit(&small, VOCAB_MERGES_TXT, "h e\n", "\xC5\x81 h\nh e\n");
+    struct vocab_files files = small_files(&small);
+    assert_int_equal(tokenizer_open_files(&tokenizer, &files, NULL, NULL, &fault), 0);
+    assert_int_equal(tokenizer_frame(tokenizer, sharp_s, sizeof sharp_s - 1, scratch, 3, ids, NULL, &frame, &fault), 0);
+    assert_int_equal(frame.cut_count, 2);
+    assert_int_equal(frame.cut_begin, 3);
+    tokenizer_close(tokenizer);
+    small_free(&small);
 }
 
 /* The malformed forms of UTF-8, each behind eight good bytes and one more: refused with its offset, nothing written. */
