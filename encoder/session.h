@@ -10,7 +10,7 @@
 
 #define SESSION_TAPS 1024         /* outputs of one request */
 #define SESSION_PROMPTS 65536     /* prompts of one request */
-#define SESSION_TEXT ((size_t)1 << 30)
+#define SESSION_TEXT ((size_t)TOKENIZER_TEXT_LIMIT)
 
 struct session_params {
     unsigned threads;      /* 0: cpus_usable() */

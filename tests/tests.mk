@@ -66,7 +66,7 @@ check-valgrind: $(UNIT_TESTS) all
 # FUZZ_SECONDS of each target from the committed seeds; what it finds stays in build/fuzz. needs clang
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_WRAPS = -Wl,--wrap=calloc -Wl,--wrap=realloc
+$(B)/fuzz/safetensors: FUZZ_WRAPS = -Wl,--wrap=calloc -Wl,--wrap=realloc
 $(B)/fuzz/%: tests/fuzz/fuzz_%.c $(ENGINE_SOURCES) Makefile tests/tests.mk
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
