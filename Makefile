@@ -42,7 +42,10 @@ MANNERS_LINK = $(WRAPPED_MANNERS:%=-Wl,--wrap=%)
 endif
 
 PLUGIN_SOURCES = $(wildcard plugin/*.c)
-ENGINE_SOURCES = $(filter-out encoder/kernels/$(if $(OPENBLAS),no_openblas,openblas).c,$(wildcard encoder/*.c encoder/*/*.c))
+# x86's kernels are not for other machines
+ELSEWHERE = $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),,encoder/kernels/avx2.c encoder/kernels/avx512.c)
+ENGINE_SOURCES = $(filter-out $(ELSEWHERE) encoder/kernels/$(if $(OPENBLAS),no_openblas,openblas).c, \
+    $(wildcard encoder/*.c encoder/*/*.c))
 COMMAND_SOURCES = $(wildcard samples/penult/*.c samples/picture/*.c)
 ENGINE_OBJECTS = $(ENGINE_SOURCES:%.c=$(B)/obj/%.o)
 PLUGIN_OBJECTS = $(PLUGIN_SOURCES:%.c=$(B)/obj/%.o)
@@ -58,7 +61,7 @@ all: $(B)/penult.so $(B)/penult
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC  ,$<)
-	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS_$(<D)) $(CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS_$(<D)) $(FLAGS_$(basename $(<F))) $(CFLAGS) -c $< -o $@
 # the version is a flag: objects that hold it follow the Makefile
 $(B)/obj/plugin/entry.o $(B)/obj/samples/penult/help.o: Makefile
 
@@ -67,6 +70,9 @@ CFLAGS_samples/penult = -DPENULT_VERSION='"$(VERSION)"'
 CFLAGS_encoder/kernels = $(KERNEL_CFLAGS) -isystem $(INCLUDE_MULTIARCH)/openblas-serial \
     $(if $(BLAS_CORETYPE),-DPENULT_BLAS_CORETYPE='"$(BLAS_CORETYPE)"')
 CFLAGS_encoder/model = $(KERNEL_CFLAGS)
+# one file, one instruction set, its own flags
+FLAGS_avx2 = -mavx2 -mfma -mf16c
+FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 
 # nodelete: dlclose is harmless, whatever thread is still inside. Symbols of the static libraries stay inside.
 $(B)/penult.so: $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS) plugin/exports.map Makefile

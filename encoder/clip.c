@@ -81,10 +81,10 @@ static int open_all(struct clip *clip, const struct clip_params *params, struct 
     int rejected;
     int status = config_read(&clip->geometry, params->path, params->activation, &params->report, fault);
     if (!status)
-        status = kernels_choose(&clip->kernels, &rejected, fault);
+        status = kernels_choose(&clip->kernels, KERNELS_BEST, &rejected, fault);
     if (!status && rejected)
-        report_say(&params->report, REPORT_WARNING, "kernels", "OpenBLAS gave wrong numbers in its check and is not used: "
-                   "this will be slow");
+        report_say(&params->report, REPORT_WARNING, "kernels", "the fast ones gave wrong numbers in their check and are not "
+                   "used: this will be slow");
     if (!status)
         status = open_weights(clip, params, fault);
     if (!status)

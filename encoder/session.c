@@ -67,7 +67,7 @@ static int measure(const struct clip *clip, const struct session_params *params,
                    struct fault *fault) {
     struct arena arena = {0};
     struct session unused = {0};
-    int fits = tower_measure(&clip->geometry, params->max_prompts, buffers);
+    int fits = tower_measure(&clip->geometry, &clip->kernels, params->max_prompts, buffers);
     arena_take(&arena, 1, sizeof(struct session));
     if (fits)
         lay_out(&arena, &unused, clip, params, buffers);

@@ -1,5 +1,5 @@
-/* choose.c - fills the table bottom-up, and compares OpenBLAS with the scalar kernel before it is trusted: our use of it
- * leans on its insides (openblas.c), and releases of it had kernels that were wrong for some shapes. */
+/* choose.c - picks the table, and compares it with the scalar kernels before it is trusted: our use of OpenBLAS leans on its
+ * insides (openblas.c), releases of it had kernels that were wrong for some shapes, and a CPU can be told to lie. */
 #include "choose.h"
 
 #include <stdint.h>
@@ -7,6 +7,7 @@
 
 #include "../base/memory.h"
 #include "../base/workers.h"
+#include "cpu.h"
 
 enum { ROWS = 77, COLUMNS = KERNEL_PANEL, DEPTH = 320 };
 
@@ -54,27 +55,45 @@ static void compare(struct worker *worker, void *context) {
     }
 }
 
-int kernels_choose(struct kernels *out, int *rejected, struct fault *fault) {
-    struct kernels scalar, blas;
+enum kernel_set kernels_fill(struct kernels *out, enum kernel_set most, unsigned features) {
+    enum kernel_set limit = most == KERNELS_BEST ? KERNELS_AVX512 : most;
+#if defined(__x86_64__)
+    if (limit >= KERNELS_AVX512 && features & CPU_AVX512) {
+        kernels_avx512(out);
+        return KERNELS_AVX512;
+    }
+    if (limit >= KERNELS_AVX2 && features & CPU_AVX2) {
+        kernels_avx2(out);
+        return KERNELS_AVX2;
+    }
+#endif
+    (void)features;
+    kernels_scalar(out);
+    return limit >= KERNELS_OPENBLAS && kernels_openblas(out) ? KERNELS_OPENBLAS : KERNELS_SCALAR;
+}
+
+int kernels_choose(struct kernels *out, enum kernel_set most, int *rejected, struct fault *fault) {
+    struct kernels scalar, chosen;
     struct workers *pool;
-    kernels_scalar(&scalar);
-    *out = scalar;
     *rejected = 0;
-    blas = scalar;
-    if (!kernels_openblas(&blas))
+    kernels_scalar(&scalar);
+    enum kernel_set set = kernels_fill(&chosen, most, cpu_features());
+    *out = chosen;
+    if (set == KERNELS_SCALAR)
         return 0;
     struct check *check = memory_array(1, sizeof *check);
     if (!check)
         return fault_set(fault, FAULT_NO_MEMORY, "no memory to check the kernels");
-    int status = workers_open(&pool, 1, kernels_linear_scratch(ROWS, DEPTH), blas.blas_bytes, fault);
+    size_t needed = chosen.linear_scratch(ROWS, DEPTH), trusted = scalar.linear_scratch(ROWS, DEPTH);
+    int status = workers_open(&pool, 1, needed > trusted ? needed : trusted, chosen.blas_bytes, fault);
     if (!status) {
         check->trusted = &scalar;
-        check->tested = &blas;
+        check->tested = &chosen;
         workers_run(pool, compare, check);
         workers_close(pool);
         *rejected = check->wrong;
-        if (!check->wrong)
-            *out = blas;
+        if (check->wrong)
+            *out = scalar;
     }
     memory_free(check);
     return status;

@@ -50,6 +50,7 @@ struct kernels {
     char name[96];
     size_t blas_bytes; /* address space each worker must hold for `linear` (worker.blas); 0: none */
     void (*linear)(const struct kernels *kernels, const struct linear *op, void *scratch);
+    size_t (*linear_scratch)(size_t rows, size_t depth); /* bytes of scratch that it uses, for any batch */
     void (*attend)(const struct attend *op, void *scratch);
     /* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over one row; y may be x */
     void (*layer_norm)(const float *x, float *y, const float *gain, const float *bias, size_t width, double epsilon);
@@ -59,12 +60,14 @@ struct kernels {
     int (*narrow)(const float *from, enum dtype dtype, unsigned char *to, size_t count);
 };
 
+/* Each fills the whole table. */
 void kernels_scalar(struct kernels *kernels);
-/* Puts OpenBLAS's single-precision GEMM behind `linear`; 0 where the plugin was built without it. */
+void kernels_avx2(struct kernels *kernels);
+void kernels_avx512(struct kernels *kernels);
+/* Puts OpenBLAS's single-precision GEMM behind `linear` of a filled table; 0 where the plugin was built without it. */
 int kernels_openblas(struct kernels *kernels);
 
-/* Bytes of scratch that `linear` of that rows and depth, and `attend` of that shape, may use. */
-size_t kernels_linear_scratch(size_t rows, size_t depth);
+/* Bytes of scratch that `attend` of that shape uses. */
 size_t kernels_attend_scratch(size_t tokens, size_t head_width);
 
 #endif

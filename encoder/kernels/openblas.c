@@ -102,6 +102,10 @@ static void linear(const struct kernels *kernels, const struct linear *op, void 
     }
 }
 
+static size_t linear_scratch(size_t rows, size_t depth) {
+    return (depth + rows) * KERNEL_PANEL * sizeof(float);
+}
+
 int kernels_openblas(struct kernels *kernels) {
     /* OPENBLAS_VERSION is " OpenBLAS 0.3.21 " */
     static const char version[] = OPENBLAS_VERSION;
@@ -110,6 +114,7 @@ int kernels_openblas(struct kernels *kernels) {
     snprintf(kernels->name + used, sizeof kernels->name - used, ", gemm openblas %.*s %s", (int)size, version + begin,
              openblas_get_corename());
     kernels->linear = linear;
+    kernels->linear_scratch = linear_scratch;
     kernels->blas_bytes = BLAS_BYTES;
     return 1;
 }

@@ -196,7 +196,7 @@ static size_t largest(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-int tower_measure(const struct geometry *g, size_t batch, struct tower_buffers *out) {
+int tower_measure(const struct geometry *g, const struct kernels *kernels, size_t batch, struct tower_buffers *out) {
     size_t rows, wide = largest(3 * (size_t)g->width, g->mlp_width);
     if (__builtin_mul_overflow(batch, (size_t)g->context, &rows) ||
         __builtin_mul_overflow(rows, (size_t)g->width, &out->stream) || __builtin_mul_overflow(rows, wide, &out->wide))
@@ -205,7 +205,7 @@ int tower_measure(const struct geometry *g, size_t batch, struct tower_buffers *
     out->pooled = batch * g->projection;
     size_t depth = largest(g->width, g->mlp_width);
     size_t row_bytes = largest(g->width, g->projection) * sizeof(float);
-    out->worker_bytes = largest(largest(kernels_linear_scratch(g->context, depth), row_bytes),
+    out->worker_bytes = largest(largest(kernels->linear_scratch(g->context, depth), row_bytes),
                                 kernels_attend_scratch(g->context, g->width / g->heads));
     return 1;
 }

@@ -55,7 +55,7 @@ struct tower_buffers {
 };
 
 /* For at most `batch` prompts of at most the geometry's context. 0 if a product overflows. */
-int tower_measure(const struct geometry *geometry, size_t batch, struct tower_buffers *out);
+int tower_measure(const struct geometry *geometry, const struct kernels *kernels, size_t batch, struct tower_buffers *out);
 /* Blocks that these taps need. */
 uint32_t tower_depth(const struct geometry *geometry, const struct tap *taps, size_t count);
 /* 0, or FAULT_CANCELLED or FAULT_NON_FINITE. */
