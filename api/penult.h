@@ -201,7 +201,7 @@ typedef struct penult_model_info {
     uint64_t bytes_mapped; /* of weights in place: mapped, or copied with PENULT_COPY */
     double norm_epsilon;
     char layout[32];       /* naming dialect of the tensors: "transformers" */
-    char kernels[96];      /* what computes, e.g. "scalar, gemm openblas 0.3.21 SkylakeX" */
+    char kernels[96];      /* what computes, e.g. "avx512" or "scalar, gemm openblas 0.3.21 SkylakeX" */
 } penult_model_info;
 
 /* ---- tokens ------------------------------------------------------------------------------------------------- */
@@ -242,15 +242,25 @@ typedef struct penult_token_result {
 
 /* ---- sessions ----------------------------------------------------------------------------------------------- */
 
+/* kernels of a session: the highest set that it may use. What the CPU, the system or the build does not have falls to the
+ * next lower one. Bits differ from set to set, and within a set from nothing. */
+#define PENULT_KERNELS_SCALAR 1u   /* plain C: the specification of the others */
+#define PENULT_KERNELS_OPENBLAS 2u /* OpenBLAS's sgemm, the rest plain C */
+#define PENULT_KERNELS_AVX2 3u     /* AVX2, FMA and F16C */
+#define PENULT_KERNELS_AVX512 4u   /* AVX-512 F, BW, DQ and VL */
+
 /* threads         worker threads; 0: the CPUs this process may use (affinity and cgroup quota). At most 256.
  * max_prompts     the largest B of one request; 0: 1. At most 65536.
- * max_text_bytes  the longest prompt text; 0: 65536. At most 2^28. Longer text is PENULT_E_LIMIT. */
+ * max_text_bytes  the longest prompt text; 0: 65536. At most 2^28. Longer text is PENULT_E_LIMIT.
+ * kernels         a PENULT_KERNELS_ set; 0: the best, which model_describe names. */
 typedef struct penult_session_params {
     uint32_t struct_size;
     uint32_t flags;
     uint32_t threads;
     uint32_t max_prompts;
     uint64_t max_text_bytes;
+    uint32_t kernels;
+    uint32_t reserved;
 } penult_session_params;
 
 /* ---- encoding ----------------------------------------------------------------------------------------------- */

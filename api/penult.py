@@ -23,7 +23,7 @@ from typing import Optional, Union
 
 import numpy as np
 
-from penult_abi import (ACTIVATIONS, DTYPES, FINAL_NORM, KINDS, NOWHERE, STATUS, TOKENS_BODY, Cancelled, Finding,
+from penult_abi import (ACTIVATIONS, DTYPES, FINAL_NORM, KERNELS, KINDS, NOWHERE, STATUS, TOKENS_BODY, Cancelled, Finding,
                         Library, LoadError, PenultError, Progress, _Buffer, _bytes_of_path, _bytes_of_text, _Callback,
                         _check, _count, _Error, _Handle, _ModelInfo, _OpenParams, _Output, _Prompt, _PromptResult,
                         _SessionParams, _sized, _TextRequest, _TextResult, _TokenRequest, _TokenResult)
@@ -178,10 +178,10 @@ class Model:
         return Tokens(data, ids[:count].copy(), spans[:count].astype(np.int64), result.body_count, result.cut_count,
                       result.cut_begin, None if body else result.end_position)
 
-    def measure(self, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0) -> int:
+    def measure(self, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0, kernels: str = "best") -> int:
         """The bytes of memory that a Session of these parameters would take."""
         error, size = _Error(), c_uint64()
-        params = _session_params(threads, max_prompts, max_text_bytes)
+        params = _session_params(threads, max_prompts, max_text_bytes, kernels)
         _check(self._api.session_measure(self._alive(), params, size, error), error)
         return size.value
 
@@ -198,10 +198,12 @@ class Model:
 
 # ---- session --------------------------------------------------------------------------------------------------------
 
-def _session_params(threads: int, max_prompts: int, max_text_bytes: int) -> ctypes.Structure:
+def _session_params(threads: int, max_prompts: int, max_text_bytes: int, kernels: str) -> ctypes.Structure:
+    if kernels not in KERNELS:
+        raise ValueError(f"kernels is {kernels!r}; it must be one of {', '.join(KERNELS)}")
     return _sized(_SessionParams, threads=_count(threads, 2**32 - 1, "threads"),
                   max_prompts=_count(max_prompts, 2**32 - 1, "max_prompts"),
-                  max_text_bytes=_count(max_text_bytes, 2**64 - 1, "max_text_bytes"))
+                  max_text_bytes=_count(max_text_bytes, 2**64 - 1, "max_text_bytes"), kernels=KERNELS[kernels])
 
 
 def _pitches(array: np.ndarray, shape: tuple[int, ...], what: str) -> ctypes.Structure:
@@ -235,14 +237,16 @@ def _pitches(array: np.ndarray, shape: tuple[int, ...], what: str) -> ctypes.Str
 class Session:
     """Scratch memory and worker threads for encoding with one model.
 
-    threads 0: the CPUs this process may use; max_prompts: the largest B; max_text_bytes 0: 65536. One encode at a time:
-    a second thread waits. close() or `with` ends it early.
+    threads 0: the CPUs this process may use; max_prompts: the largest B; max_text_bytes 0: 65536; kernels: the highest
+    set to use, "scalar", "openblas", "avx2" or "avx512". One encode at a time: a second thread waits. close() or `with`
+    ends it early.
     """
 
-    def __init__(self, model: Model, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0) -> None:
+    def __init__(self, model: Model, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0,
+                 kernels: str = "best") -> None:
         handle, error = c_void_p(), _Error()
         self.info, self._api = model.info, model._api
-        params = _session_params(threads, max_prompts, max_text_bytes)
+        params = _session_params(threads, max_prompts, max_text_bytes, kernels)
         _check(self._api.session_open(model._alive(), params, handle, error), error)
         self._handle: Optional[_Handle] = _Handle(self._api.session_close, handle.value)
         self._lock, self._owner, self._process = threading.Lock(), 0, os.getpid()

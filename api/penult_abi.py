@@ -18,6 +18,7 @@ STATUS = ("OK", "ARGUMENT", "UNSUPPORTED", "NOT_FOUND", "IO", "FORMAT", "TRUNCAT
           "NO_MEMORY", "TEXT", "LIMIT", "NO_TOKENIZER", "CANCELLED", "NON_FINITE", "CHANGED", "WRONG_PROCESS")
 DTYPES = {"float32": 1, "float16": 2, "bfloat16": 3}
 ACTIVATIONS = {"quick_gelu": 1, "gelu": 2}
+KERNELS = {"best": 0, "scalar": 1, "openblas": 2, "avx2": 3, "avx512": 4}
 KINDS = {"hidden": 1, "raw": 2, "projected": 3, "normalised": 4}
 SEVERITIES = {1: "note", 2: "warning", 3: "error"}
 FINAL_NORM, TOKENS_BODY, NOWHERE = 1, 1, 2**64 - 1
@@ -53,7 +54,8 @@ _TokenResult = _struct("penult_token_result", ("struct_size", c_uint32), ("reser
                        ("spans", c_void_p), ("capacity", c_uint64), ("id_count", c_uint64), ("body_count", c_uint64),
                        ("cut_count", c_uint64), ("cut_begin", c_uint64), ("end_position", c_uint64))
 _SessionParams = _struct("penult_session_params", ("struct_size", c_uint32), ("flags", c_uint32), ("threads", c_uint32),
-                         ("max_prompts", c_uint32), ("max_text_bytes", c_uint64))
+                         ("max_prompts", c_uint32), ("max_text_bytes", c_uint64), ("kernels", c_uint32),
+                         ("reserved", c_uint32))
 _Prompt = _struct("penult_prompt", ("text", c_char_p), ("text_bytes", c_uint64), ("ids", c_void_p),
                   ("id_count", c_uint64))
 _Buffer = _struct("penult_buffer", ("data", c_void_p), ("bytes", c_uint64), ("batch_pitch", c_uint64),

@@ -8,12 +8,14 @@
 #include "base/cpus.h"
 #include "base/memory.h"
 #include "base/workers.h"
+#include "kernels/cpu.h"
 
 enum state { IDLE, RUNNING, CANCELLED };
 
 struct session {
     const struct clip *clip;
     struct session_params params;
+    struct kernels kernels;
     struct workers *workers;
     pid_t process;
     size_t bytes; /* of the mapping that this struct is at the start of */
@@ -63,11 +65,11 @@ int session_settle(struct session_params *params, struct fault *fault) {
     return 0;
 }
 
-static int measure(const struct clip *clip, const struct session_params *params, struct tower_buffers *buffers, size_t *bytes,
-                   struct fault *fault) {
+static int measure(const struct clip *clip, const struct session_params *params, const struct kernels *kernels,
+                   struct tower_buffers *buffers, size_t *bytes, struct fault *fault) {
     struct arena arena = {0};
     struct session unused = {0};
-    int fits = tower_measure(&clip->geometry, &clip->kernels, params->max_prompts, buffers);
+    int fits = tower_measure(&clip->geometry, kernels, params->max_prompts, buffers);
     arena_take(&arena, 1, sizeof(struct session));
     if (fits)
         lay_out(&arena, &unused, clip, params, buffers);
@@ -80,7 +82,10 @@ static int measure(const struct clip *clip, const struct session_params *params,
 
 int session_measure(const struct clip *clip, const struct session_params *params, size_t *bytes, struct fault *fault) {
     struct tower_buffers buffers;
-    int status = measure(clip, params, &buffers, bytes, fault);
+    struct kernels kernels = clip->kernels;
+    if (params->kernels != KERNELS_BEST)
+        kernels_fill(&kernels, params->kernels, cpu_features());
+    int status = measure(clip, params, &kernels, &buffers, bytes, fault);
     if (!status)
         *bytes += workers_measure(params->threads, buffers.worker_bytes);
     return status;
@@ -88,9 +93,14 @@ int session_measure(const struct clip *clip, const struct session_params *params
 
 int session_open(struct session **out, const struct clip *clip, const struct session_params *params, struct fault *fault) {
     struct tower_buffers buffers;
+    struct kernels kernels = clip->kernels;
     size_t bytes = 0;
+    int rejected, status = 0;
     *out = NULL;
-    int status = measure(clip, params, &buffers, &bytes, fault);
+    if (params->kernels != KERNELS_BEST)
+        status = kernels_choose(&kernels, params->kernels, &rejected, fault);
+    if (!status)
+        status = measure(clip, params, &kernels, &buffers, &bytes, fault);
     if (status)
         return status;
     struct session *s = memory_pages(bytes, memory_page_size(), 0);
@@ -101,15 +111,16 @@ int session_open(struct session **out, const struct clip *clip, const struct ses
     arena_take(&arena, 1, sizeof *s);
     s->clip = clip;
     s->params = *params;
+    s->kernels = kernels;
     s->bytes = bytes;
     s->process = getpid();
     lay_out(&arena, s, clip, params, &buffers);
     s->pass.weights = &clip->weights;
-    s->pass.kernels = &clip->kernels;
+    s->pass.kernels = &s->kernels;
     s->pass.ids = s->ids;
     s->pass.end = s->end;
     s->pass.taps = s->taps;
-    status = workers_open(&s->workers, params->threads, buffers.worker_bytes, clip->kernels.blas_bytes, fault);
+    status = workers_open(&s->workers, params->threads, buffers.worker_bytes, kernels.blas_bytes, fault);
     if (status)
         session_close(s);
     else

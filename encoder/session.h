@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "clip.h"
+#include "kernels/choose.h"
 #include "model/text_tower.h"
 
 #define SESSION_TAPS 1024         /* outputs of one request */
@@ -16,6 +17,7 @@ struct session_params {
     unsigned threads;      /* 0: cpus_usable() */
     size_t max_prompts;    /* 0: 1 */
     size_t max_text_bytes; /* 0: 65536 */
+    enum kernel_set kernels; /* the highest; KERNELS_BEST: the model's */
 };
 
 /* One prompt, and what became of it. */

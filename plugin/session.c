@@ -3,6 +3,8 @@
 #include "status.h"
 #include "structs.h"
 
+_Static_assert((int)KERNELS_SCALAR == PENULT_KERNELS_SCALAR && (int)KERNELS_AVX512 == PENULT_KERNELS_AVX512, "same numbers");
+
 static int take_params(const penult_model *model, const penult_session_params *theirs, struct session_params *out,
                        struct fault *fault) {
     penult_session_params own;
@@ -13,7 +15,11 @@ static int take_params(const penult_model *model, const penult_session_params *t
         return status;
     if (own.flags)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->flags is %#x, expected 0", own.flags);
-    *out = (struct session_params){own.threads, own.max_prompts, (size_t)own.max_text_bytes};
+    if (own.kernels > PENULT_KERNELS_AVX512)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->kernels is %u, expected 0 or a PENULT_KERNELS_ set", own.kernels);
+    if (own.reserved)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->reserved is %u, expected 0", own.reserved);
+    *out = (struct session_params){own.threads, own.max_prompts, (size_t)own.max_text_bytes, (enum kernel_set)own.kernels};
     return session_settle(out, fault);
 }
 

@@ -50,6 +50,8 @@ def constants_are_those_of_the_header():
         assert penult_abi.DTYPES[word] == int(pinned[name])
     for word, name in (("quick_gelu", "QUICK_GELU"), ("gelu", "GELU")):
         assert penult_abi.ACTIVATIONS[word] == int(pinned[name])
+    for word in ("scalar", "openblas", "avx2", "avx512"):
+        assert penult_abi.KERNELS[word] == int(pinned["KERNELS_" + word.upper()])
     for word, name in (("hidden", "HIDDEN"), ("raw", "POOLED_RAW"), ("projected", "POOLED_PROJECTED"),
                        ("normalised", "POOLED_NORMALISED")):
         assert penult_abi.KINDS[word] == int(pinned[name])

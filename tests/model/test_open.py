@@ -290,25 +290,43 @@ def a_file_that_changes_is_an_error_when_mapped_and_nothing_when_copied():
 
 @test
 def bits_do_not_depend_on_batch_threads_or_outputs():
+    """For every kernel set: one prompt's bits are its own, whoever else is in the request and whatever else is asked."""
     prompts = ["a photo of a cat", "", "caf\u00e9, 8k!", "x " * 90, "a castle at dawn", "b", "c d", "e f g"]
     with opens(MODEL) as model:
-        with penult.Session(model, threads=1) as session:
-            alone = [session.encode(p, layers=(-2, -1, 0), pooled=ALL) for p in prompts]
-        for threads in (1, 2, 3, 5):
-            with penult.Session(model, threads=threads, max_prompts=8) as session:
-                for count in (1, 2, 5, 8):
-                    for turn in range(count):
-                        order = [(i + turn) % len(prompts) for i in range(count)]
-                        found = session.encode([prompts[i] for i in order], layers=(-2,), pooled=("projected",))
-                        for at, i in enumerate(order):
-                            assert found.hidden[-2][at].tobytes() == alone[i].hidden[-2].tobytes(), (threads, order, at)
-                            assert found.pooled["projected"][at].tobytes() == alone[i].pooled["projected"].tobytes()
-                early = session.encode(prompts[:3], layers=(1, 0), pooled=())
-                assert early.blocks_run == 1
-                assert early.hidden[0][0].tobytes() == alone[0].hidden[0].tobytes()
-            with penult.Session(model, threads=threads) as session:
-                for _ in range(50):
-                    same(session.encode(prompts[0], layers=(-2, -1, 0), pooled=ALL), alone[0])
+        for kernels in ("scalar", "openblas", "avx2", "avx512"):
+            with penult.Session(model, threads=1, kernels=kernels) as session:
+                alone = [session.encode(p, layers=(-2, -1, 0), pooled=ALL) for p in prompts]
+            for threads in (1, 2, 3, 5):
+                with penult.Session(model, threads=threads, max_prompts=8, kernels=kernels) as session:
+                    for count in (1, 2, 5, 8):
+                        for turn in range(0, count, 1 + (kernels == "scalar")):
+                            order = [(i + turn) % len(prompts) for i in range(count)]
+                            found = session.encode([prompts[i] for i in order], layers=(-2,), pooled=("projected",))
+                            for at, i in enumerate(order):
+                                assert found.hidden[-2][at].tobytes() == alone[i].hidden[-2].tobytes(), (kernels, order)
+                                assert found.pooled["projected"][at].tobytes() == alone[i].pooled["projected"].tobytes()
+                    early = session.encode(prompts[:3], layers=(1, 0), pooled=())
+                    assert early.blocks_run == 1
+                    assert early.hidden[0][0].tobytes() == alone[0].hidden[0].tobytes()
+                with penult.Session(model, threads=threads, kernels=kernels) as session:
+                    for _ in range(20):
+                        same(session.encode(prompts[0], layers=(-2, -1, 0), pooled=ALL), alone[0])
+
+
+@test
+def a_session_uses_the_kernels_it_was_told_to():
+    """The sets add in different orders, so a session that ignored the parameter would give the same bits four times."""
+    with opens(MODEL) as model:
+        results = []
+        for kernels in ("scalar", "openblas", "avx2", "avx512", "best"):
+            with penult.Session(model, kernels=kernels) as session:
+                results.append(session.encode("a photo of a cat").hidden[-2])
+        for result in results[1:]:
+            assert np.abs(result - results[0]).max() < 1e-3 * np.abs(results[0]).max()
+        assert len({result.tobytes() for result in results[:2]}) == 2
+        top = {"avx512": 3, "avx2": 2}.get(model.info.kernels, 1 if "openblas" in model.info.kernels else 0)
+        assert results[4].tobytes() == results[top].tobytes()
+        assert raises(ValueError, lambda: penult.Session(model, kernels="sse"), "sse")
 
 
 if __name__ == "__main__":
