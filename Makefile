@@ -7,7 +7,7 @@
 #   make packages            install what building and testing need (or say what is missing)
 #   make clean
 #
-# Variables: B=build, CC=gcc, SANITIZE=address,undefined, BLAS_CORETYPE=Haswell (a plugin for tests: OpenBLAS forced to
+# Variables: B=build, CC=cc, SANITIZE=address,undefined, BLAS_CORETYPE=Haswell (a plugin for tests: OpenBLAS forced to
 # those kernels), OPENBLAS= (empty: without OpenBLAS).
 
 VERSION = 0.1.0
@@ -23,7 +23,7 @@ HARDENING = -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=
 ifneq ($(SANITIZE),)
 HARDENING = -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
-BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) $(HARDENING) \
+BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden '-ffile-prefix-map=$(CURDIR)=.' $(WARNINGS) $(HARDENING) \
     -MMD -MP
 # The arithmetic: vectorised, no contraction (one rounding per operation, on every machine), no errno and no traps to keep
 # ready for. Never -ffast-math, which also changes the host's floating-point mode at load.

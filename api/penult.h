@@ -153,8 +153,8 @@ typedef struct penult_progress {
 } penult_progress;
 
 /* access */
-#define PENULT_MAP 0u  /* weights are mapped read-only and used in place: shared between processes, evictable. While an
-                          encode runs the file must not shrink: the system answers that with a SIGBUS that nobody can
+#define PENULT_MAP 0u  /* weights are mapped read-only and used in place: shared between processes, evictable. While a
+                          model opens or encodes the file must not shrink: the system answers that with a SIGBUS that nobody can
                           handle in somebody else's process. A change between two encodes is PENULT_E_CHANGED. */
 #define PENULT_COPY 1u /* weights are read into private memory at open; what becomes of the file does not matter */
 
@@ -200,7 +200,7 @@ typedef struct penult_model_info {
     uint64_t bytes_file;   /* of model.safetensors */
     uint64_t bytes_mapped; /* of weights in place: mapped, or copied with PENULT_COPY */
     double norm_epsilon;
-    char layout[32];       /* naming dialect of the tensors: "transformers" */
+    char layout[32];       /* naming of the tensors: "transformers", or "transformers, bare" without "text_model." */
     char kernels[96];      /* what computes, e.g. "avx512" or "scalar, gemm openblas 0.3.21 SkylakeX" */
 } penult_model_info;
 
@@ -278,8 +278,8 @@ typedef struct penult_prompt {
 
 /* Frozen. Where results go: `data` holds `bytes` bytes. batch_pitch is the distance in bytes from one prompt to the
  * next, row_pitch from one token to the next (unused for pooled outputs, which are one row per prompt); 0 means
- * packed: a row_pitch of one row, a batch_pitch of T row pitches. Rows may not overlap; prompts may lie side by side,
- * as in a [T,B,D] tensor. `bytes` must reach as far as the last byte that is written. Any alignment. So bigG's 1280
+ * packed: a row_pitch of one row, a batch_pitch of T row pitches. Rows may not overlap, nor may two outputs of a
+ * request; prompts may lie side by side, as in a [T,B,D] tensor. `bytes` must reach as far as the last byte that is written. Any alignment. So bigG's 1280
  * columns go straight into columns 768.. of a [B,77,2048] tensor: data = tensor + 768 * 4, row_pitch = 2048 * 4,
  * batch_pitch = 77 * 2048 * 4. */
 typedef struct penult_buffer {
@@ -349,7 +349,7 @@ typedef struct penult_api {
 
     /* [open/close] Opens the text tower found at params->path and, if there is one, its tokenizer. *out is NULL on
      * failure. Errors: ARGUMENT, UNSUPPORTED, NOT_FOUND, IO, FORMAT, TRUNCATED, TRAILING, MISMATCH, NO_MEMORY,
-     * CANCELLED. */
+     * CANCELLED, CHANGED (while PENULT_COPY was reading). */
     int32_t (*model_open)(const penult_open_params *params, penult_model **out, penult_error *error);
 
     /* [open/close] Drops the host's reference; sessions keep theirs, so models and sessions close in any order.
@@ -364,7 +364,9 @@ typedef struct penult_api {
     int32_t (*tokenize)(const penult_model *model, const penult_token_request *request, penult_token_result *result,
                         penult_error *error);
 
-    /* [any-thread] The bytes of private memory that session_open would take for these params, thread stacks included.
+    /* [any-thread] The bytes of private memory that session_open would take for these params, thread stacks included. With
+     * PENULT_KERNELS_OPENBLAS, or on a CPU without AVX2, each thread reserves 128 MiB of addresses besides, of which
+     * some hundred KiB are ever backed.
      * Errors: ARGUMENT, UNSUPPORTED, LIMIT. */
     int32_t (*session_measure)(const penult_model *model, const penult_session_params *params, uint64_t *bytes,
                                penult_error *error);

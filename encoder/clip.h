@@ -27,7 +27,7 @@ struct clip {
     struct text_weights weights;
     struct kernels kernels;
     struct tokenizer *tokenizer; /* or NULL */
-    struct file file;            /* open as long as the model: to see that it did not change */
+    struct file file;            /* mapped: open as long as the model, to see that it did not change */
     const unsigned char *bytes;  /* all of it, mapped or copied */
     int copied;
 };

@@ -49,8 +49,10 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
 }
 
 int session_settle(struct session_params *params, struct fault *fault) {
-    if (params->threads == 0)
-        params->threads = cpus_usable() < WORKERS_LIMIT ? cpus_usable() : WORKERS_LIMIT;
+    if (params->threads == 0) {
+        unsigned cpus = cpus_usable();
+        params->threads = cpus < WORKERS_LIMIT ? cpus : WORKERS_LIMIT;
+    }
     if (params->max_prompts == 0)
         params->max_prompts = 1;
     if (params->max_text_bytes == 0)
@@ -193,6 +195,9 @@ static int take_ids(struct session *s, size_t index, int pools, int32_t *row, st
                              g->vocabulary - 1);
     }
     prompt->frame = (struct token_frame){.end_position = find_end(s->clip, row, prompt->id_count)};
+    if (pools && prompt->frame.end_position == SIZE_MAX && clip_end_id(s->clip) < 0)
+        return fault_set(fault, FAULT_ARGUMENT, "prompt %zu: pooling takes the row of the end id, and the model has none: "
+                         "neither a tokenizer nor eos_token_id in config.json", index);
     if (pools && prompt->frame.end_position == SIZE_MAX)
         return fault_set(fault, FAULT_ARGUMENT, "prompt %zu: none of its %zu ids is the end id %d, where pooling takes its row",
                          index, prompt->id_count, clip_end_id(s->clip));

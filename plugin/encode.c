@@ -30,6 +30,11 @@ static int take_prompts(struct encoding *e) {
         if (!status && !own.ids && !own.text && own.text_bytes)
             status = fault_set(e->fault, FAULT_ARGUMENT, "prompt %u: text is NULL with text_bytes %llu", i,
                                (unsigned long long)own.text_bytes);
+        if (!status && !own.ids && own.id_count)
+            status = fault_set(e->fault, FAULT_ARGUMENT, "prompt %u: ids is NULL with id_count %llu", i,
+                               (unsigned long long)own.id_count);
+        if (!status && own.ids && own.text)
+            status = fault_set(e->fault, FAULT_ARGUMENT, "prompt %u: has text and ids, expected one of them", i);
         session_prompts(e->session)[i] = (struct session_prompt){
             .text = own.text ? own.text : "", .text_bytes = own.text_bytes, .ids = own.ids, .id_count = own.id_count};
     }

@@ -6,7 +6,6 @@
 #include "status.h"
 #include "structs.h"
 
-
 static void report(void *user, enum report_severity severity, const char *subject, const char *message) {
     const penult_open_params *params = user;
     penult_report finding = {

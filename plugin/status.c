@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "../encoder/base/utf8.h"
+
 #define PAIR(name) _Static_assert((int)FAULT_##name == PENULT_E_##name, "the ABI's status " #name " keeps its number")
 PAIR(ARGUMENT);
 PAIR(UNSUPPORTED);
@@ -24,12 +26,24 @@ PAIR(WRONG_PROCESS);
 _Static_assert(FAULT_CODES == PENULT_E_WRONG_PROCESS + 1, "every fault has a status");
 _Static_assert(sizeof(((struct fault *)0)->message) == sizeof(((penult_error *)0)->message), "messages fit");
 
+/* What came from a path or was cut in the middle of a character becomes '?': bindings decode messages. */
+static void make_utf8(char *text) {
+    size_t size = strlen(text);
+    for (size_t at = 0; at < size;) {
+        size_t length = utf8_length(text + at, size - at);
+        if (length == 0)
+            text[at] = '?';
+        at += length ? length : 1;
+    }
+}
+
 int32_t status_of(const struct fault *fault, penult_error *error) {
     if (error) {
         error->status = fault->code;
         size_t size = strlen(fault->message); /* what lies behind it in our frame is nobody's business */
         memcpy(error->message, fault->message, size);
         memset(error->message + size, 0, sizeof error->message - size);
+        make_utf8(error->message);
     }
     return fault->code;
 }

@@ -67,12 +67,15 @@ check-valgrind: $(UNIT_TESTS) all
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 $(B)/fuzz/safetensors: FUZZ_WRAPS = -Wl,--wrap=calloc -Wl,--wrap=realloc
-$(B)/fuzz/%: tests/fuzz/fuzz_%.c $(ENGINE_SOURCES) Makefile tests/tests.mk
+$(B)/fuzz/%: tests/fuzz/fuzz_%.c $(ENGINE_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
-	$(Q)clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    -isystem $(INCLUDE_MULTIARCH)/openblas-serial -o $@ $(filter %.c,$^) $(BLAS_LINK) $(UTF8PROC) $(FUZZ_WRAPS) -lm
-fuzz: $(FUZZ_TARGETS:%=$(B)/fuzz/%)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    -o $@ $(filter %.c %.o,$^) $(BLAS_LINK) $(UTF8PROC) $(FUZZ_WRAPS) -lm
+fuzz:
+	@$(MAKE) --no-print-directory B=$(B)/fuzzing CC=clang SANITIZE=address,undefined,fuzzer-no-link fuzz-run
+.PHONY: fuzz-run
+fuzz-run: $(FUZZ_TARGETS:%=$(B)/fuzz/%)
 	@for target in $(FUZZ_TARGETS); do \
 	    mkdir -p $(B)/fuzz/corpus-$$target; \
 	    dict=tests/fuzz/$$target.dict; \

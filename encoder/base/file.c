@@ -47,12 +47,19 @@ static const char *kind_of(mode_t mode) {
     return "not a file";
 }
 
+/* A path is the least important part of a sentence about it: a long one is cut from the left. */
+#define PATH_SHOWN 200
+static const char *shorten(const char *path) {
+    size_t size = strlen(path);
+    return size > PATH_SHOWN ? path + size - PATH_SHOWN : path;
+}
+
 static int file_fault(struct fault *fault, const char *path, const char *what, int error) {
     enum fault_code code = error == ENOENT || error == ENOTDIR ? FAULT_NOT_FOUND
                            : error == ENOMEM                   ? FAULT_NO_MEMORY
                                                                : FAULT_IO;
     const char *words = strerrordesc_np(error);
-    return fault_set(fault, code, "%s: could not %s: %s", path, what, words ? words : "unknown error");
+    return fault_set(fault, code, "%s: could not %s: %s", shorten(path), what, words ? words : "unknown error");
 }
 
 int file_open(struct file *file, const char *directory, const char *name, struct fault *fault) {
@@ -73,7 +80,8 @@ int file_open(struct file *file, const char *directory, const char *name, struct
     }
     if (!S_ISREG(status.st_mode)) {
         close(descriptor);
-        return fault_set(fault, FAULT_IO, "%s: found %s, expected a regular file", path, kind_of(status.st_mode));
+        return fault_set(fault, FAULT_IO, "%s: found %s, expected a regular file", shorten(path),
+                         kind_of(status.st_mode));
     }
     file->descriptor = descriptor;
     file->bytes = (uint64_t)status.st_size;
@@ -112,7 +120,7 @@ int file_read(const struct file *file, uint64_t offset, void *out, size_t bytes,
 int file_check(const struct file *file, const char *name, struct fault *fault) {
     struct stat status;
     if (fstat(file->descriptor, &status) != 0)
-        return file_fault(fault, name, "ask for its size", errno);
+        return fault_set(fault, FAULT_IO, "%s: could not ask for its size", name);
     struct file_identity now = identify(&status);
     if (now.bytes != file->identity.bytes)
         return fault_set(fault, FAULT_CHANGED, "%s: has %llu bytes, had %llu when the model was opened", name,
@@ -147,7 +155,7 @@ int file_read_all(const char *directory, const char *name, size_t limit, char **
     if (status)
         return status;
     if (file.bytes > limit) {
-        status = fault_set(fault, FAULT_LIMIT, "%s: has %llu bytes, expected at most %zu", name,
+        status = fault_set(fault, FAULT_FORMAT, "%s: has %llu bytes, expected at most %zu", name,
                            (unsigned long long)file.bytes, limit);
     } else {
         size_t length = (size_t)file.bytes;
@@ -165,20 +173,24 @@ int file_read_all(const char *directory, const char *name, size_t limit, char **
     return status;
 }
 
-static int look(const char *directory, const char *name, struct stat *status) {
+int file_exists(const char *directory, const char *name) {
     char path[PATH_MAX];
+    struct stat status;
     int kept = errno;
-    int found = join(path, sizeof path, directory, name) && stat(path, status) == 0;
+    /* not stat: a dangling link is something that was meant to be there, and opening it says so */
+    int found = join(path, sizeof path, directory, name) && lstat(path, &status) == 0;
     errno = kept;
     return found;
 }
 
-int file_exists(const char *directory, const char *name) {
+int file_find_directory(const char *path, struct fault *fault) {
     struct stat status;
-    return look(directory, name, &status);
-}
-
-int file_is_directory(const char *path) {
-    struct stat status;
-    return look(NULL, path, &status) && S_ISDIR(status.st_mode);
+    int kept = errno, result = 0;
+    if (stat(path, &status) != 0)
+        result = file_fault(fault, path, "look at it", errno);
+    else if (!S_ISDIR(status.st_mode))
+        result = fault_set(fault, FAULT_UNSUPPORTED, "%s: found %s, expected a directory", shorten(path),
+                           S_ISREG(status.st_mode) ? "a file" : kind_of(status.st_mode));
+    errno = kept;
+    return result;
 }

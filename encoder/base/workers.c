@@ -5,6 +5,7 @@
  * so that the seat is found by masking any address on the stack. */
 #include "workers.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -50,12 +51,17 @@ struct workers {
     _Alignas(CACHE_LINE) struct seat *seats[WORKERS_LIMIT];
 };
 
+/* A wait that a signal of the host's interrupts would leave EINTR in the host's errno. */
 static void futex_wait(_Atomic uint32_t *word, uint32_t seen) {
+    int kept = errno;
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    errno = kept;
 }
 
 static void futex_wake(_Atomic uint32_t *word) {
+    int kept = errno;
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    errno = kept;
 }
 
 static void wait_while(_Atomic uint32_t *word, uint32_t seen, int spin) {
@@ -69,8 +75,9 @@ static void wait_while(_Atomic uint32_t *word, uint32_t seen, int spin) {
 }
 
 struct worker *worker_self(void) {
-    char here;
-    char *base = &here - ((uintptr_t)&here & (WORKER_REGION - 1));
+    /* not the address of a local, which a sanitizer may put elsewhere */
+    char *here = __builtin_frame_address(0);
+    char *base = here - ((uintptr_t)here & (WORKER_REGION - 1));
     return &((struct seat *)(void *)base)->worker;
 }
 

@@ -31,10 +31,12 @@ static int read_one(struct vocab_files *files, enum vocab_file_kind kind, const 
 
 int vocab_files_read(struct vocab_files *files, const char *path, struct fault *fault) {
     *files = (struct vocab_files){0};
-    if (!file_is_directory(path))
+    int status = file_find_directory(path, fault);
+    if (status == FAULT_UNSUPPORTED) /* something else is there: a tokenizer.json by whatever name */
         return read_one(files, VOCAB_TOKENIZER_JSON, NULL, path, fault);
+    if (status)
+        return status;
     int whole = file_exists(path, vocab_file_names[VOCAB_TOKENIZER_JSON]);
-    int status = 0;
     for (int kind = 0; kind < VOCAB_FILES && !status; kind++) {
         int is_vocabulary = kind == VOCAB_VOCAB_JSON || kind == VOCAB_MERGES_TXT;
         if (is_vocabulary ? !whole : file_exists(path, vocab_file_names[kind]))

@@ -72,29 +72,40 @@ enum kernel_set kernels_fill(struct kernels *out, enum kernel_set most, unsigned
     return limit >= KERNELS_OPENBLAS && kernels_openblas(out) ? KERNELS_OPENBLAS : KERNELS_SCALAR;
 }
 
-int kernels_choose(struct kernels *out, enum kernel_set most, int *rejected, struct fault *fault) {
-    struct kernels scalar, chosen;
+/* 1 if the tested table agrees with the trusted one, 0 if not, -1 for want of memory or of a thread. */
+static int agrees(const struct kernels *trusted, const struct kernels *tested, struct fault *fault) {
     struct workers *pool;
-    *rejected = 0;
-    kernels_scalar(&scalar);
-    enum kernel_set set = kernels_fill(&chosen, most, cpu_features());
-    *out = chosen;
-    if (set == KERNELS_SCALAR)
-        return 0;
     struct check *check = memory_array(1, sizeof *check);
-    if (!check)
-        return fault_set(fault, FAULT_NO_MEMORY, "no memory to check the kernels");
-    size_t needed = chosen.linear_scratch(ROWS, DEPTH), trusted = scalar.linear_scratch(ROWS, DEPTH);
-    int status = workers_open(&pool, 1, needed > trusted ? needed : trusted, chosen.blas_bytes, fault);
+    if (!check) {
+        fault_set(fault, FAULT_NO_MEMORY, "no memory to check the kernels");
+        return -1;
+    }
+    size_t a = trusted->linear_scratch(ROWS, DEPTH), b = tested->linear_scratch(ROWS, DEPTH);
+    int status = workers_open(&pool, 1, a > b ? a : b, tested->blas_bytes, fault);
     if (!status) {
-        check->trusted = &scalar;
-        check->tested = &chosen;
+        check->trusted = trusted;
+        check->tested = tested;
         workers_run(pool, compare, check);
         workers_close(pool);
-        *rejected = check->wrong;
-        if (check->wrong)
-            *out = scalar;
     }
+    int wrong = check->wrong;
     memory_free(check);
-    return status;
+    return status ? -1 : !wrong;
+}
+
+int kernels_choose(struct kernels *out, enum kernel_set most, int *rejected, struct fault *fault) {
+    struct kernels scalar;
+    *rejected = 0;
+    kernels_scalar(&scalar);
+    for (;;) {
+        enum kernel_set set = kernels_fill(out, most, cpu_features());
+        int verdict = set == KERNELS_SCALAR ? 1 : agrees(&scalar, out, fault);
+        if (verdict == 1)
+            return 0;
+        /* OpenBLAS's reservation is what a limit of address space refuses first; without it there may be room */
+        if (verdict < 0 && out->blas_bytes == 0)
+            return fault->code;
+        *rejected |= verdict == 0;
+        most = set - 1;
+    }
 }

@@ -130,7 +130,8 @@ static void linear(const struct kernels *kernels, const struct linear *op, void 
 
 static size_t linear_scratch(size_t rows, size_t depth) {
     (void)depth;
-    return (DEPTH_BLOCK + group_of(rows) * rows) * KERNEL_PANEL * sizeof(float);
+    /* a call may bring fewer rows than the most that were announced: a group of them is up to GROUP_ROWS all the same */
+    return (DEPTH_BLOCK + (rows > GROUP_ROWS ? rows : GROUP_ROWS)) * KERNEL_PANEL * sizeof(float);
 }
 
 #endif

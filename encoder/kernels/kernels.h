@@ -50,13 +50,13 @@ struct kernels {
     char name[96];
     size_t blas_bytes; /* address space each worker must hold for `linear` (worker.blas); 0: none */
     void (*linear)(const struct kernels *kernels, const struct linear *op, void *scratch);
-    size_t (*linear_scratch)(size_t rows, size_t depth); /* bytes of scratch that it uses, for any batch */
+    size_t (*linear_scratch)(size_t rows, size_t depth); /* bytes it uses for at most so many rows and depth, any batch */
     void (*attend)(const struct attend *op, void *scratch);
     /* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over one row; y may be x */
     void (*layer_norm)(const float *x, float *y, const float *gain, const float *bias, size_t width, double epsilon);
     /* count elements of a weight type, from any alignment */
     void (*widen)(const unsigned char *from, enum dtype dtype, float *to, size_t count);
-    /* to any alignment; 0 if every result is finite */
+    /* to any alignment; nonzero if a result is not finite */
     int (*narrow)(const float *from, enum dtype dtype, unsigned char *to, size_t count);
 };
 

@@ -3,8 +3,8 @@
  * The library is Debian's serial build, linked statically and privately. As it comes it gives silently wrong results under
  * concurrent callers: its buffer search has no lock in a serial build. So the linker sends blas_memory_alloc and _free here
  * (--wrap), and each worker brings one mapping of its own: no search, no lock, no allocation, nothing global. What else it
- * would reach for in the host (environment, stdout, exit) is wrapped too. kernels_check (check.c) compares it with the
- * scalar kernel when a model opens, because all this leans on OpenBLAS's insides. */
+ * would reach for in the host (environment, stdout, exit) is wrapped too. choose.c compares it with the scalar
+ * kernel before it is used, because all this leans on OpenBLAS's insides. */
 #include <cblas.h>
 #include <openblas_config.h>
 #include <stdarg.h>

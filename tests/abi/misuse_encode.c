@@ -145,6 +145,15 @@ static void texts(void **state) {
     e->prompts[0] = (penult_prompt){.text = "abc\xff", .text_bytes = 4};
     REFUSED(e, PENULT_E_TEXT, "prompt 0", "UTF-8", "3");
 
+    /* A failed allocation in the host must not become the empty prompt, nor one of two rows be picked silently. */
+    int32_t id = 1;
+    e->prompts[0] = (penult_prompt){.text = NULL, .text_bytes = 4};
+    REFUSED(e, PENULT_E_ARGUMENT, "prompt 0", "text", "4");
+    e->prompts[0] = (penult_prompt){.ids = NULL, .id_count = 77};
+    REFUSED(e, PENULT_E_ARGUMENT, "prompt 0", "ids", "77");
+    e->prompts[0] = (penult_prompt){.text = "abc", .text_bytes = 3, .ids = &id, .id_count = 1};
+    REFUSED(e, PENULT_E_ARGUMENT, "prompt 0", "text and ids", "one");
+
     /* The length is judged before a byte is read. */
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     void *unreadable = mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

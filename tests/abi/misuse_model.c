@@ -68,6 +68,8 @@ static void open_values(void **state) {
     params = open_params();
     params.path = "no/such/model";
     open_refused(&params, PENULT_E_NOT_FOUND, "no/such/model", "");
+    params.path = "no/\xff\xfe"; /* a message is UTF-8 whatever a path is made of */
+    open_refused(&params, PENULT_E_NOT_FOUND, "no/??", "");
     params.path = "";
     open_refused(&params, PENULT_E_ARGUMENT, "empty", "");
     params = open_params();

@@ -49,7 +49,8 @@ def models_that_cannot_be_opened(folder):
         fails(penult(*command), 1, "none")
         fails(penult(*command, "--json"), 1, "none")
     broken = folder / "broken"
-    shutil.copytree(MODEL, broken)
+    shutil.copytree(MODEL, broken, copy_function=shutil.copyfile)
+    broken.chmod(0o755)
     weights = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(weights[:-1])
     fails(penult("info", broken), 1, "model.safetensors")
@@ -64,7 +65,8 @@ def models_that_cannot_be_opened(folder):
 def wrong_geometry_is_explained(folder):
     """a config that contradicts the tensors: the sentence, then what was found wrong, each on a line of its own"""
     broken = folder / "broken"
-    shutil.copytree(MODEL, broken)
+    shutil.copytree(MODEL, broken, copy_function=shutil.copyfile)
+    broken.chmod(0o755)
     text = (broken / "config.json").read_text()
     (broken / "config.json").write_text(text.replace('"intermediate_size": 512', '"intermediate_size": 640'))
     run = penult("info", broken)

@@ -63,6 +63,8 @@ class Folder:
         if tokenizer:
             shutil.copy(pathlib.Path(source) / "merges.txt", self.path)
         shutil.copy(pathlib.Path(source) / "model.safetensors", self.path)
+        for file in self.path.iterdir():
+            file.chmod(0o644)  # the source tree may be read-only
         if config:
             values = json.loads((self.path / "config.json").read_text())
             for key, value in config.items():

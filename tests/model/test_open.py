@@ -314,6 +314,22 @@ def bits_do_not_depend_on_batch_threads_or_outputs():
 
 
 @test
+def short_rows_in_large_batches_are_those_of_a_row_alone():
+    """Rows shorter than the context group differently inside a product, and a batch of hundreds in several groups."""
+    rng = np.random.default_rng(5)
+    for tokens, count in ((1, 700), (7, 200), (70, 12), (77, 20)):
+        ids = rng.integers(0, 998, (count, tokens)).astype(np.int32)
+        ids[:, -1] = 999
+        with opens(MODEL) as model:
+            with penult.Session(model, threads=3, max_prompts=count) as many, penult.Session(model, threads=1) as one:
+                found = many.encode(ids, layers=(-2,), pooled=("projected",))
+                for i in (0, 1, count // 2, count - 1):
+                    alone = one.encode(ids[i:i + 1], layers=(-2,), pooled=("projected",))
+                    assert found.hidden[-2][i].tobytes() == alone.hidden[-2].tobytes(), (tokens, count, i)
+                    assert found.pooled["projected"][i].tobytes() == alone.pooled["projected"].tobytes()
+
+
+@test
 def a_session_uses_the_kernels_it_was_told_to():
     """The sets add in different orders, so a session that ignored the parameter would give the same bits four times."""
     with opens(MODEL) as model:

@@ -8,7 +8,6 @@ Prints a table and ends with "N passed, N failed"; the exit status is 1 if anyth
 README.md beside this says what is compared and why.
 """
 import argparse
-import importlib.metadata
 import pathlib
 import shutil
 import sys
@@ -21,13 +20,13 @@ from transformers import CLIPTokenizer
 
 import bits
 import clip_vocabulary
-import compare
 import ids
 import numpy_block
 import reference
 import towers
 from plugin import encode, penult
 from prompts import PROMPTS, names
+from report import Report
 
 HERE = pathlib.Path(__file__).resolve().parent
 SHIPPED_FILES = towers.ROOT / "samples" / "model"
@@ -41,44 +40,6 @@ def random_rows(count, length):
 
 def numbers(rows):
     return [f"row {index}" for index in range(len(rows))]
-
-
-class Report:
-    """Collects and prints what was found."""
-
-    def __init__(self):
-        self.lines, self.checks, self.behaviours = [], [], []
-        self.kernels = None
-
-    def add(self, lines):
-        lines = list(lines)
-        self.lines += lines
-        failed = [line for line in lines if not line.passed]
-        worst = max(lines, key=lambda line: line.rms_ours / line.rms_torch if line.rms_torch else 0)
-        print(f"  {lines[0].model} {lines[0].dtype}: {len(lines)} outputs, {len(failed)} failed; largest rms ratio "
-              f"{worst.rms_ours / worst.rms_torch:.2f} ({worst.output})", flush=True)
-
-    def check(self, name, passed, detail=""):
-        self.checks.append((name, bool(passed), detail))
-        print(f"  {'ok' if passed else 'FAILED'}  {name}{': ' + detail if detail else ''}", flush=True)
-
-    def extend(self, where, checks):
-        for name, passed, detail in checks:
-            self.check(f"{where}: {name}", passed, detail)
-
-    def largest_ratios(self):
-        """One sentence: how near to the bounds the nearest line came."""
-        judged = [line for line in self.lines if line.rms_torch and line.max_torch]
-        parts = []
-        for what, ratio in (("rms", lambda line: line.rms_ours / line.rms_torch),
-                            ("maximum", lambda line: line.max_ours / line.max_torch)):
-            line = max(judged, key=ratio)
-            parts.append(f"{what} {ratio(line):.2f} ({line.model} {line.dtype} {line.output})")
-        return f"The largest ratios are: {', '.join(parts)}."
-
-    def counts(self):
-        verdicts = [line.passed for line in self.lines] + [passed for _, passed, _ in self.checks]
-        return sum(verdicts), len(verdicts) - sum(verdicts)
 
 
 class Run:
@@ -175,11 +136,7 @@ class Run:
     def judge_the_judge(self, directory, exact, rows):
         """The float64 reference against NumPy's float64, on three prompts."""
         some = [0, 5, len(rows) - 1]
-        state = reference.load(directory, torch.float64).state_dict()
-        tensors = {name.removeprefix("text_model."): value.numpy() for name, value in state.items()}
-        ends = [list(rows[index]).index(towers.CLIP_L.end_id) for index in some]
-        mine = numpy_block.tower(tensors, rows[some], towers.CLIP_L, np.array(ends))
-        worst = max(compare.rms(mine[name] - exact[name][some]) / compare.rms(exact[name][some]) for name in mine)
+        worst = numpy_block.disagreement(reference.load(directory, torch.float64), towers.CLIP_L, exact, rows, some)
         self.report.check(f"float64: transformers and NumPy agree to {worst:.1e}", worst < 1e-13)
 
     def short_rows(self):

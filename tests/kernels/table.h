@@ -1,0 +1,96 @@
+/* table.h - what the tests of kernels share: running an entry on a worker, guards round results, the list of tables. */
+#ifndef TESTS_KERNELS_TABLE_H
+#define TESTS_KERNELS_TABLE_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../../encoder/base/half.h"
+#include "../../encoder/base/workers.h"
+#include "../../encoder/kernels/choose.h"
+#include "../../encoder/kernels/cpu.h"
+#include "../unit/unit.h"
+
+#define GUARD 0x5A5A5A5Au
+#define MARGIN 16 /* floats of guard on each side */
+
+static uint32_t seed = 1;
+
+static inline float random_float(void) {
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(int32_t)seed * 0x1p-31f;
+}
+
+/* Runs on a worker, where OpenBLAS finds its scratch; cmocka's jumps stay on the main thread. */
+struct job {
+    const struct kernels *kernels;
+    const struct linear *linear;
+    const struct attend *attend;
+    size_t scratch;
+    void *own_scratch; /* instead of the worker's */
+};
+
+static inline void run_job(struct worker *worker, void *context) {
+    struct job *job = context;
+    void *scratch = job->own_scratch ? job->own_scratch : worker->scratch;
+    if (job->linear)
+        job->kernels->linear(job->kernels, job->linear, scratch);
+    if (job->attend)
+        job->kernels->attend(job->attend, scratch);
+}
+
+static inline void run(struct job job) {
+    struct workers *pool;
+    struct fault fault;
+    assert_int_equal(workers_open(&pool, 1, job.scratch, (size_t)128 << 20, &fault), 0);
+    workers_run(pool, run_job, &job);
+    workers_close(pool);
+}
+
+static inline float *guarded(size_t count) {
+    float *block = malloc((count + 2 * MARGIN) * sizeof *block);
+    uint32_t guard = GUARD;
+    assert_non_null(block);
+    for (size_t i = 0; i < count + 2 * MARGIN; i++)
+        memcpy(block + i, &guard, sizeof guard);
+    return block;
+}
+
+static inline void check_guards(const float *block, size_t count) {
+    for (size_t i = 0; i < MARGIN; i++) {
+        assert_int_equal(float_to_bits(block[i]), GUARD);
+        assert_int_equal(float_to_bits(block[MARGIN + count + i]), GUARD);
+    }
+}
+
+/* Runs `check` on each table that this machine and build have, once. */
+static inline void each_table(void (*check)(const struct kernels *kernels)) {
+    unsigned tables = 0;
+    for (int set = KERNELS_SCALAR; set <= KERNELS_AVX512; set++) {
+        struct kernels kernels;
+        if (kernels_fill(&kernels, (enum kernel_set)set, cpu_features()) != (enum kernel_set)set)
+            continue;
+        printf("# %s\n", kernels.name);
+        check(&kernels);
+        tables++;
+    }
+    assert_true(tables >= 1);
+}
+
+/* The epilogues, in double. */
+static inline double finish(double r, double y, enum epilogue epilogue) {
+    switch (epilogue) {
+    case EPILOGUE_ADD:
+        return y + r;
+    case EPILOGUE_GELU:
+        return r * 0.5 * (1 + erf(r / sqrt(2)));
+    case EPILOGUE_QUICK_GELU:
+        return r / (1 + exp(-1.702 * r));
+    case EPILOGUE_STORE:
+        break;
+    }
+    return r;
+}
+
+#endif
