@@ -118,6 +118,7 @@ static int run(struct encoding *encoding) {
     penult_session_params params = {
         .struct_size = sizeof params,
         .threads = encoding->options->threads,
+        .kernels = encoding->options->kernels,
         .max_prompts = encoding->prompts.count < BATCH ? (uint32_t)encoding->prompts.count : BATCH,
         .max_text_bytes = DEFAULT_TEXT_BYTES,
     };

@@ -92,6 +92,8 @@ static const char encode[] =
     "How\n"
     "  --threads N        worker threads; 0 (the default): one for every CPU this\n"
     "                     process may use. The values do not depend on it\n"
+    "  --kernels SET      the highest set to compute with: scalar, openblas, avx2,\n"
+    "                     avx512 or best (the default); the last bits depend on it\n"
     "  --tokenizer DIR    where the tokenizer is, if not in MODEL\n"
     "  --activation NAME  gelu or quick_gelu, against what config.json says\n"
     "  --copy             read the weights into memory instead of mapping the file\n"

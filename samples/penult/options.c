@@ -10,8 +10,8 @@
 
 enum option {
     OPTION_LAYER, OPTION_FINAL_NORM, OPTION_POOLED, OPTION_OUT, OPTION_HEATMAP, OPTION_DTYPE, OPTION_THREADS,
-    OPTION_TOKENIZER, OPTION_ACTIVATION, OPTION_COPY, OPTION_PLUGIN, OPTION_PROMPTS, OPTION_BODY, OPTION_JSON,
-    OPTION_QUIET, OPTION_HELP, OPTION_VERSION
+    OPTION_KERNELS, OPTION_TOKENIZER, OPTION_ACTIVATION, OPTION_COPY, OPTION_PLUGIN, OPTION_PROMPTS, OPTION_BODY,
+    OPTION_JSON, OPTION_QUIET, OPTION_HELP, OPTION_VERSION
 };
 
 #define ENCODE (1u << COMMAND_ENCODE)
@@ -33,6 +33,7 @@ static const struct {
     {"heatmap", OPTION_HEATMAP, true, ENCODE},
     {"dtype", OPTION_DTYPE, true, ENCODE},
     {"threads", OPTION_THREADS, true, ENCODE},
+    {"kernels", OPTION_KERNELS, true, ENCODE},
     {"tokenizer", OPTION_TOKENIZER, true, ENCODE | TOKENIZE | INFO},
     {"activation", OPTION_ACTIVATION, true, ENCODE | TOKENIZE | INFO},
     {"copy", OPTION_COPY, false, ENCODE | INFO},
@@ -135,6 +136,18 @@ static int set_activation(struct options *options, const char *value) {
     return STATUS_OK;
 }
 
+static int set_kernels(struct options *options, const char *value) {
+    static const struct word words[] = {{"best", 0},
+                                        {"scalar", PENULT_KERNELS_SCALAR},
+                                        {"openblas", PENULT_KERNELS_OPENBLAS},
+                                        {"avx2", PENULT_KERNELS_AVX2},
+                                        {"avx512", PENULT_KERNELS_AVX512}};
+    if (!read_word(words, sizeof words / sizeof words[0], value, &options->kernels)) {
+        return say_usage("--kernels takes best, scalar, openblas, avx2 or avx512; found \"%s\"", value);
+    }
+    return STATUS_OK;
+}
+
 static int set_threads(struct options *options, const char *value) {
     int64_t threads;
     if (!read_number(value, 0, 256, &threads)) {
@@ -151,6 +164,7 @@ static int apply(struct options *options, enum option option, const char *value)
     case OPTION_POOLED: return add_pooled(options, value);
     case OPTION_DTYPE: return set_dtype(options, value);
     case OPTION_THREADS: return set_threads(options, value);
+    case OPTION_KERNELS: return set_kernels(options, value);
     case OPTION_ACTIVATION: return set_activation(options, value);
     case OPTION_FINAL_NORM: options->final_norm = true; break;
     case OPTION_OUT: options->outs[options->out_count++] = value; break;

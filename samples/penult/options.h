@@ -36,6 +36,7 @@ struct options {
     uint32_t dtype;
     uint32_t activation;
     uint32_t threads;
+    uint32_t kernels;
     uint32_t access;
     bool final_norm;
     bool body;

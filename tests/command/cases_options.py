@@ -7,7 +7,7 @@ from harness import BUILD, MODEL, PENULT, PROMPT, case, encode, equal, fails, pe
 
 OPTIONS = {
     "encode": ["--layer", "--final-norm", "--pooled", "--dtype", "--out", "--heatmap", "--json", "--quiet", "--threads",
-               "--tokenizer", "--activation", "--copy", "--plugin", "--prompts"],
+               "--kernels", "--tokenizer", "--activation", "--copy", "--plugin", "--prompts"],
     "tokenize": ["--prompts", "--body", "--tokenizer", "--json", "--activation", "--plugin", "--quiet"],
     "info": ["--json", "--copy", "--tokenizer", "--activation", "--plugin", "--quiet"],
 }
@@ -84,6 +84,14 @@ def threads_and_copy(folder):
     expected = hidden(folder)
     for options in (["--threads", 1], ["--threads", 2], ["--threads=5"], ["--threads", 0], ["--copy"]):
         same(hidden(folder, *options), expected)
+
+
+@case
+def kernels(folder):
+    """--kernels reaches the session: the plain kernels add in another order, the values agree"""
+    expected, plain = hidden(folder), hidden(folder, "--kernels", "scalar")
+    same(hidden(folder, "--kernels", "best"), expected)
+    true(plain.tobytes() != expected.tobytes() and abs(plain - expected).max() < 1e-3 * abs(expected).max())
 
 
 @case

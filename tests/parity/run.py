@@ -20,6 +20,7 @@ from transformers import CLIPTokenizer
 
 import bits
 import clip_vocabulary
+import compare
 import ids
 import numpy_block
 import reference
@@ -128,10 +129,7 @@ class Run:
         geometry = tower.geometry
         hidden = [exact[f"hidden {layer}"] for layer in range(geometry.layers + 1)]
         bodies = [list(row).index(geometry.end_id) - 1 for row in rows]
-        behaviour = towers.measure(tower.tensors, hidden, bodies)
-        self.report.behaviours.append((geometry.name, behaviour))
-        self.report.check(f"{geometry.name}: behaves like a trained tower", not behaviour.faults(geometry),
-                          "; ".join(behaviour.faults(geometry)))
+        self.report.behaviour(geometry, towers.measure(tower.tensors, hidden, bodies))
 
     def judge_the_judge(self, directory, exact, rows):
         """The float64 reference against NumPy's float64, on three prompts."""
@@ -196,42 +194,12 @@ class Run:
                 except penult.PenultError as error:
                     self.report.check(title, False, f"the plugin refused: {error}")
                 print(f"  {time.monotonic() - began:.0f} s", flush=True)
-        print()
-        if self.report.lines:
-            print(compare.table([line.cells() for line in self.report.lines]), end="\n\n")
-            print(self.report.largest_ratios(), end="\n\n")
-        for line in self.report.lines:
-            if not line.passed:
-                print("FAILED", *line.cells())
-        for name, passed, detail in self.report.checks:
-            if not passed:
-                print("FAILED", name, detail)
-        passed, failed = self.report.counts()
+        self.report.conclude()
         if self.options.record:
-            (HERE / "RESULTS.md").write_text(results(self.report), encoding="utf-8")
-        print(f"{passed} passed, {failed} failed")
-        return 1 if failed or not passed else 0
-
-
-def results(report):
-    passed, failed = report.counts()
-    versions = ", ".join(f"{name} {importlib.metadata.version(name).split('+')[0]}" for name in (
-        "torch", "transformers", "tokenizers", "safetensors", "numpy"))
-    behaviours = [(name, f"{b.first_rms:.2f}", f"{b.last_rms:.2f}", f"{min(b.massive):.1f} to {max(b.massive):.1f}",
-                   f"{b.gain_spread:.2f}", f"{b.prompt_distance:.2f}", f"{b.position_distance:.2f}")
-                  for name, b in report.behaviours]
-    header = ("tower", "rms after block 1", "after the last", "massive channels, times the rms", "spread of log gains",
-              "distance of prompts", "of neighbouring tokens")
-    checks = [(name, "ok" if passed else "FAILED", detail.replace("|", "\\|"))
-              for name, passed, detail in report.checks]
-    return "\n".join((
-        "# The last parity run", "",
-        "Written by `run.py --record`; `README.md` says what the columns mean.", "",
-        f"{report.kernels}; {versions}; Python {sys.version.split()[0]}", "", f"{passed} passed, {failed} failed", "",
-        "## Values", "", compare.table([line.cells() for line in report.lines], rule="|"), "",
-        report.largest_ratios(), "",
-        "## The towers", "", compare.table(behaviours, header, rule="|"), "",
-        "## Bits, ids and the rest", "", compare.table(checks, ("what", "verdict", "detail"), rule="|"), ""))
+            (HERE / "RESULTS.md").write_text(self.report.document(
+                "The last parity run", "Written by `run.py --record`; `README.md` says what the columns mean."),
+                encoding="utf-8")
+        return self.report.verdict()
 
 
 def options():
