@@ -16,7 +16,7 @@
 /* All of the file into private pages, in steps that a progress bar can show and a host can stop. */
 static int copy_file(struct clip *clip, const struct clip_params *params, struct fault *fault) {
     size_t bytes = (size_t)clip->file.bytes;
-    unsigned char *pages = memory_pages(bytes, memory_page_size(), 0);
+    unsigned char *pages = memory_pages(bytes, memory_page_size(), MEMORY_AS_TOUCHED);
     if (!pages)
         return fault_set(fault, FAULT_NO_MEMORY, WEIGHTS_FILE ": no memory for a copy of its %zu bytes", bytes);
     clip->bytes = pages;

@@ -105,7 +105,7 @@ int session_open(struct session **out, const struct clip *clip, const struct ses
         status = measure(clip, params, &kernels, &buffers, &bytes, fault);
     if (status)
         return status;
-    struct session *s = memory_pages(bytes, memory_page_size(), 0);
+    struct session *s = memory_pages(bytes, memory_page_size(), MEMORY_NOW);
     if (!s)
         return fault_set(fault, FAULT_NO_MEMORY, "no memory for a session of %zu bytes (%zu prompts of %u tokens)", bytes,
                          params->max_prompts, clip->geometry.context);

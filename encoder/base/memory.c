@@ -7,6 +7,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 void *memory_array(size_t count, size_t size) {
     return calloc(count ? count : 1, size ? size : 1);
 }
@@ -27,7 +31,19 @@ size_t memory_page_size(void) {
     return size > 0 ? (size_t)size : 4096;
 }
 
-void *memory_pages(size_t bytes, size_t align, int reserve) {
+/* Backs every page, so that running out is an answer here and not a killed process in the middle of an encode. */
+static int back(char *base, size_t size, size_t page) {
+    if (madvise(base, size, MADV_POPULATE_WRITE) == 0)
+        return 1;
+    if (errno != EINVAL)
+        return 0;
+    /* before Linux 5.14 */
+    for (size_t at = 0; at < size; at += page)
+        *(volatile char *)(base + at) = 0;
+    return 1;
+}
+
+void *memory_pages(size_t bytes, size_t align, enum memory_backing backing) {
     size_t page = memory_page_size();
     size_t size, room;
     if (__builtin_add_overflow(bytes, page - 1, &size))
@@ -35,7 +51,7 @@ void *memory_pages(size_t bytes, size_t align, int reserve) {
     size &= ~(page - 1);
     if (size == 0 || align < page || __builtin_add_overflow(size, align - page, &room))
         return NULL;
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (reserve ? MAP_NORESERVE : 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (backing == MEMORY_RESERVED ? MAP_NORESERVE : 0);
     char *base = mmap(NULL, room, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (base == MAP_FAILED)
         return NULL;
@@ -44,6 +60,10 @@ void *memory_pages(size_t bytes, size_t align, int reserve) {
         munmap(base, skip);
     if (room - skip > size)
         munmap(base + skip + size, room - skip - size);
+    if (backing == MEMORY_NOW && !back(base + skip, size, page)) {
+        munmap(base + skip, size);
+        return NULL;
+    }
     return base + skip;
 }
 

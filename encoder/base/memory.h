@@ -12,8 +12,13 @@ void *memory_resize(void *block, size_t count, size_t size);
 void memory_free(void *block);
 
 /* Whole pages straight from the system, zeroed, returned to it at release. NULL when there are none. `align` is a power of
- * two, at least a page. `reserve` asks for address space that is backed only where it is touched. */
-void *memory_pages(size_t bytes, size_t align, int reserve);
+ * two, at least a page. */
+enum memory_backing {
+    MEMORY_NOW,      /* backed before this returns: no later touch can fail */
+    MEMORY_AS_TOUCHED,
+    MEMORY_RESERVED, /* address space alone, of which little will be touched */
+};
+void *memory_pages(size_t bytes, size_t align, enum memory_backing backing);
 void memory_release(void *pages, size_t bytes);
 size_t memory_page_size(void);
 

@@ -21,8 +21,9 @@
 #include "fpu.h"
 #include "memory.h"
 
-/* glibc places the host's static TLS at the top of a thread's stack; 1 MiB leaves room for the largest met in practice. */
-#define WORKER_REGION ((size_t)1 << 20)
+/* What we compute takes a few KiB of stack; glibc puts the host's static TLS at its top, which in hosts with many libraries
+ * is some dozens. */
+#define WORKER_REGION ((size_t)1 << 18)
 #define CACHE_LINE 64
 /* How long a worker looks at the barrier before it sleeps: a few microseconds, about what sleeping would cost. */
 #define SPINS 2000
@@ -176,7 +177,7 @@ static int start_thread(struct seat *seat) {
 
 static int seat_worker(struct workers *pool, unsigned index, void *scratch) {
     size_t page = memory_page_size();
-    char *region = memory_pages(WORKER_REGION, WORKER_REGION, 0);
+    char *region = memory_pages(WORKER_REGION, WORKER_REGION, MEMORY_NOW);
     if (!region)
         return 0;
     struct seat *seat = (struct seat *)(void *)region;
@@ -186,7 +187,7 @@ static int seat_worker(struct workers *pool, unsigned index, void *scratch) {
     if (mprotect(region + page, page, PROT_NONE) != 0)
         return 0;
     if (pool->blas_bytes) {
-        seat->worker.blas = memory_pages(pool->blas_bytes, memory_page_size(), 1);
+        seat->worker.blas = memory_pages(pool->blas_bytes, memory_page_size(), MEMORY_RESERVED);
         if (!seat->worker.blas)
             return 0;
     }
@@ -198,7 +199,7 @@ static int seat_worker(struct workers *pool, unsigned index, void *scratch) {
 
 int workers_open(struct workers **out, unsigned count, size_t scratch_bytes, size_t blas_bytes, struct fault *fault) {
     size_t bytes = pool_bytes(count, scratch_bytes);
-    struct workers *pool = memory_pages(bytes, memory_page_size(), 0);
+    struct workers *pool = memory_pages(bytes, memory_page_size(), MEMORY_NOW);
     *out = NULL;
     if (!pool)
         return fault_set(fault, FAULT_NO_MEMORY, "no memory for %u workers with %zu bytes of scratch each", count,
