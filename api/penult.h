@@ -53,7 +53,7 @@
  *
  * GUEST MANNERS. The library prints nothing, reads no environment, changes no locale, no signal handler, no
  * floating-point mode, no working directory, and leaves no thread behind a closed session. Handles are not valid in
- * the child of a fork.
+ * the child of a fork. dlclose is harmless at any time and unmaps nothing.
  *
  * NUMBERS. The arithmetic is float32 whatever the storage type of the weights, with the same order of operations for
  * every batch and every number of threads: on one machine the same prompt gives the same bits. Formulas and their
