@@ -10,7 +10,7 @@
 #include "rows.h"
 
 #define STRIP 16      /* columns that a strip of the widened panel holds side by side */
-#define DEPTH_BLOCK 256 /* products are summed in blocks, so that the rounding error grows with the block and not the depth */
+#define DEPTH_BLOCK 128 /* products are summed in chains, so that the error grows with their root and not the depth's */
 
 static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {
     if (dtype == DTYPE_F32) {
