@@ -5,6 +5,8 @@
 
 include tests/abi/abi.mk
 include tests/parity/parity.mk
+include tests/memory/memory.mk
+include tests/bench/bench.mk
 
 UNIT_TESTS = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c tests/kernels/test_*.c))
 TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g $(WARNINGS) $(HARDENING) -MMD -MP
@@ -30,6 +32,7 @@ TEST_COMMANDS = "$(PYTHON) tests/layers.py" \
     "$(B)/abi/test_load $(B)/abi/fakes $(B)/penult.so" \
     "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
+    $(MEMORY_COMMANDS) \
     "$(PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/parity/test_golden.py $(B)/penult.so" \
@@ -39,7 +42,7 @@ TEST_COMMANDS = "$(PYTHON) tests/layers.py" \
 test: packages-test
 	@$(MAKE) --no-print-directory test-run
 
-test-run: all $(B)/minimal $(UNIT_TESTS) $(B)/abi/test_load $(B)/abi/test_misuse $(ABI_FAKES:%=$(B)/abi/fakes/%.so)
+test-run: all $(B)/minimal $(UNIT_TESTS) $(MEMORY_PROGRAMS) $(B)/abi/test_load $(B)/abi/test_misuse $(ABI_FAKES:%=$(B)/abi/fakes/%.so)
 	@CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1 B=$(B) $(PYTHON) tests/run_tests.py $(TEST_COMMANDS)
 
 # ---- sanitizers, valgrind, fuzzing ------------------------------------------------------------------------------------

@@ -178,7 +178,9 @@ int file_exists(const char *directory, const char *name) {
     struct stat status;
     int kept = errno;
     /* not stat: a dangling link is something that was meant to be there, and opening it says so */
-    int found = join(path, sizeof path, directory, name) && lstat(path, &status) == 0;
+    /* where the system will not say, opening it says why */
+    int found = join(path, sizeof path, directory, name) &&
+                (lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR));
     errno = kept;
     return found;
 }

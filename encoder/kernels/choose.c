@@ -102,10 +102,9 @@ int kernels_choose(struct kernels *out, enum kernel_set most, int *rejected, str
         int verdict = set == KERNELS_SCALAR ? 1 : agrees(&scalar, out, fault);
         if (verdict == 1)
             return 0;
-        /* OpenBLAS's reservation is what a limit of address space refuses first; without it there may be room */
-        if (verdict < 0 && out->blas_bytes == 0)
-            return fault->code;
-        *rejected |= verdict == 0;
+        if (verdict < 0)
+            return fault->code; /* not a lower set: a moment's want of memory must not change the bits */
+        *rejected = 1;
         most = set - 1;
     }
 }

@@ -230,10 +230,10 @@ def main(arguments):
              "flop_products": FLOP_PRODUCTS, "flop_attention": FLOP_ATTENTION, "read": [], "cells": [], "cold": [],
              "kernels": [], "command": arguments}
     report.head(facts)
-    for weights in sorted(set(options.dtypes) | ({"f32", "bf16"} if options.torch else set())):
-        progress.say(f"reading the {weights} file into the page cache")
-        warm(options.models / weights / "model.safetensors")
     try:
+        for weights in sorted(set(options.dtypes) | ({"f32", "bf16"} if options.torch else set())):
+            progress.say(f"reading the {weights} file into the page cache")
+            warm(options.models / weights / "model.safetensors")
         if "kernels" not in options.skip:
             facts["kernels"] = run_kernels(options, places, progress)
             progress.clear()
@@ -248,18 +248,22 @@ def main(arguments):
                 facts["cells"].append(run_cell(options, places, threads, batch, progress))
                 progress.clear()
                 report.cell(facts["cells"][-1], facts["read"])
-        for threads in options.threads if "cold" not in options.skip else []:
-            facts["cold"] += run_cold(options, places, threads, progress)
+        if "cold" not in options.skip:
+            facts["cold"] = run_cold(options, places, max(options.threads), progress)
         progress.clear()
         report.cold(facts["cold"])
     except (PeerFailed, OSError, subprocess.CalledProcessError) as error:
         progress.clear()
-        print(f"bench: {error}\n{getattr(error, 'stderr', None) or ''}", file=sys.stderr)
+        print(f"bench: {error}\n{getattr(error, 'stderr', None) or ''}".strip(), file=sys.stderr)
         return 1
-    facts["load_at_end"] = os.getloadavg()
+    except KeyboardInterrupt:
+        progress.clear()
+        return 130
+    finally:  # also what there is when a later part fails
+        facts["load_at_end"] = os.getloadavg()
+        if options.json:
+            options.json.write_text(json.dumps(facts, indent=1, default=str) + "\n")
     report.foot(facts)
-    if options.json:
-        options.json.write_text(json.dumps(facts, indent=1, default=str) + "\n")
     wrong = wrong_rows(facts["cells"])
     for sentence in wrong:
         print(f"WRONG: {sentence}")

@@ -82,7 +82,7 @@ class Peer:
         self.began = time.monotonic()
         # a torch that looks for the network would be timed for it
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error",
-                       "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+                       "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         self.process = subprocess.Popen(places.command(kind, threads, batch), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 

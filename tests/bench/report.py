@@ -54,8 +54,8 @@ def ratio(row, name):
 
 def cell(cell, floors):
     threads, batch = cell["threads"], cell["batch"]
-    print(f"{threads} thread{'s' * (threads > 1)}, batch {batch}: seconds per prompt   (load "
-          f"{cell['load'][0]:.2f}; others used {cell['cpus_of_others']:.2f} of {os.cpu_count()} CPUs, the hypervisor "
+    print(f"{threads} thread{'s' * (threads > 1)}, batch {batch}: seconds per prompt   (load {cell['load'][0]:.2f} at the start;"
+          f" others used {cell['cpus_of_others']:.2f} of {os.cpu_count()} CPUs, the hypervisor "
           f"{cell['cpus_stolen']:.2f})")
     rows = []
     for row in cell["rows"]:

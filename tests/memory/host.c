@@ -2,6 +2,7 @@
 #include "host.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,13 +30,19 @@ void skip(const char *name, const char *why) {
 }
 
 void say(const char *format, ...) {
+    const char *path = getenv("PENULT_TABLES");
+    char line[512];
     va_list arguments;
-    printf("# ");
     va_start(arguments, format);
-    vprintf(format, arguments);
+    vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    printf("\n");
+    printf("# %s\n", line);
     fflush(stdout);
+    FILE *tables = path ? fopen(path, "a") : NULL;
+    if (tables) {
+        fprintf(tables, "%s\n", line);
+        fclose(tables);
+    }
 }
 
 int done(void) {
@@ -56,11 +63,12 @@ void give_up(const char *format, ...) {
 
 /* ---- the plugin ----------------------------------------------------------------------------------------------------- */
 
-void host_load(const char *plugin) {
+void host_load(char **argv) {
     static struct penult_library library;
     char why[512];
-    if (penult_load(&library, plugin, why, sizeof why) != 0)
+    if (penult_load(&library, argv[1], why, sizeof why) != 0)
         give_up("%s", why);
+    say("---- %s %s", program_invocation_short_name, argv[2]);
     api = library.api;
 }
 

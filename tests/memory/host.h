@@ -16,7 +16,7 @@ extern const penult_api *api;
 /* ---- TAP. Children that were forked only return; the parent speaks. */
 void check(int good, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void skip(const char *name, const char *why);
-/* A line that explains: "# ...". */
+/* A line that explains: "# ..."; also appended to the file that PENULT_TABLES names, for what a runner does not show. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints the plan; the exit status. */
 int done(void);
@@ -24,7 +24,8 @@ int done(void);
 void give_up(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* ---- the plugin */
-void host_load(const char *plugin);
+/* argv: program, plugin, model, ... */
+void host_load(char **argv);
 penult_model *host_open(const char *path, const char *tokenizer, uint32_t access);
 penult_session *host_session(penult_model *model, uint32_t threads, uint32_t max_prompts, uint32_t kernels);
 const char *status_name(int32_t status);

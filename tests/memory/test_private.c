@@ -194,7 +194,7 @@ int main(int argc, char **argv) {
         give_up("usage: test_private PLUGIN MODEL [TOKENIZER]");
     model_path = argv[2];
     tokenizer_path = argc > 3 ? argv[3] : NULL;
-    host_load(argv[1]);
+    host_load(argv);
     private_memory();
     measured_is_used();
     one_mapping();

@@ -29,8 +29,8 @@ def tower(tensors, ids, geometry, pooled_at):
 
 
 def disagreement(model, geometry, exact, rows, some):
-    """The largest relative rms difference between this and transformers' float64 `model`, whose results on `rows` of ids
-    are `exact`, over all outputs of the prompts `some`."""
+    """The largest relative rms difference between this and transformers' float64 `model`, whose results on `rows` of
+    ids are `exact`, over all outputs of the prompts `some`."""
     tensors = {name.removeprefix("text_model."): value.numpy() for name, value in model.state_dict().items()}
     ends = [list(rows[index]).index(geometry.end_id) for index in some]
     mine = tower(tensors, rows[some], geometry, np.array(ends))

@@ -4,22 +4,40 @@
 #   make parity          the plugin against transformers; REFERENCE_PYTHON=... takes an interpreter that has the pinned
 #                        packages instead of building $(B)/reference; PARITY_OPTIONS=... goes to run.py
 #   make parity-record   the same, and writes tests/parity/RESULTS.md
+#   make parity-full     bigG's text tower at its true geometry, values and bits, in every kernel set: 12 minutes,
+#                        5.6 GB of disk, 9 GiB of memory; PARITY_FULL_OPTIONS=... goes to full.py
+#   make parity-full-record   the same, and writes tests/parity/RESULTS-FULL.md
 #   make check-golden    the plugin against recorded values; needs no torch
 
 B ?= build
 PYTHON ?= python3
 REFERENCE_PYTHON ?=
 PARITY_OPTIONS ?=
+PARITY_FULL_OPTIONS ?=
 
-parity_run = python=$$(tests/parity/environment.sh $(B)/reference $(REFERENCE_PYTHON)) && \
-	PYTHONDONTWRITEBYTECODE=1 "$$python" tests/parity/run.py --plugin $(B)/penult.so --work $(B)/parity
+parity_python = python=$$(tests/parity/environment.sh $(B)/reference $(REFERENCE_PYTHON)) && \
+	PYTHONDONTWRITEBYTECODE=1 "$$python"
+parity_run = $(parity_python) tests/parity/run.py --plugin $(B)/penult.so --work $(B)/parity
+parity_full_run = $(parity_python) tests/parity/full.py --plugin $(B)/penult.so --haswell $(B)/haswell/penult.so \
+	--work $(B)/parity
 
-.PHONY: parity parity-record check-golden
+.PHONY: parity parity-record parity-full parity-full-record parity-haswell check-golden
 parity: $(B)/penult.so
 	$(parity_run) $(PARITY_OPTIONS)
 
 parity-record: $(B)/penult.so
 	$(parity_run) --record $(PARITY_OPTIONS)
+
+# A second plugin, whose OpenBLAS is forced to the kernels that it would take on a CPU with AVX2. Its own make knows
+# what it depends on.
+parity-haswell:
+	@$(MAKE) --no-print-directory B=$(B)/haswell BLAS_CORETYPE=Haswell $(B)/haswell/penult.so
+
+parity-full: $(B)/penult.so parity-haswell
+	$(parity_full_run) $(PARITY_FULL_OPTIONS)
+
+parity-full-record: $(B)/penult.so parity-haswell
+	$(parity_full_run) --record $(PARITY_FULL_OPTIONS)
 
 check-golden: $(B)/penult.so
 	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/parity/test_golden.py $(B)/penult.so
