@@ -36,6 +36,11 @@ def caches():
     return found
 
 
+def system_name():
+    lines = (read("/etc/os-release") or "").splitlines()
+    return next((line.partition("=")[2].strip('"') for line in lines if line.startswith("PRETTY_NAME=")), None)
+
+
 def describe(root):
     cpu = cpu_fields()
     flags = set(cpu.get("flags", cpu.get("Features", "")).split())
@@ -54,7 +59,7 @@ def describe(root):
         "memory_available_mib": memory.get("MemAvailable", 0) >> 10,
         "huge_pages": read("/sys/kernel/mm/transparent_hugepage/enabled"),
         "kernel": platform.release(),
-        "system": platform.freedesktop_os_release().get("PRETTY_NAME") if hasattr(platform, "freedesktop_os_release") else None,
+        "system": system_name(),
         "commit": output_of("git", "-C", str(root), "describe", "--always", "--dirty"),
         "load": list(os.getloadavg()),
     }

@@ -90,7 +90,8 @@ CPU s           CPU time of the process per prompt: far above median x threads: 
 / floor         times as long as reading the block weights once per batch
 private MiB     the largest RssAnon from the start to the first result; "- loaded": beyond a process that only loaded the
                 plugin; "measured": what session_measure says; "mapped MiB": RssFile, which processes share
-difference      rms of hidden state -2 from torch f32's over its rms; an f16 or bf16 file holds other weights than the f32 one"""
+difference      rms of hidden state -2 from torch f32's over its rms (without torch: from the first row's); an f16 or bf16 file
+                holds other weights than the f32 one"""
 
 
 def foot(facts):

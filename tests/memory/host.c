@@ -213,8 +213,9 @@ struct mapping mapping_of(const char *suffix) {
     struct {
         const char *name;
         uint64_t *to;
-    } const fields[] = {{"Rss:", &sum.rss}, {"Pss:", &sum.pss}, {"Shared_Clean:", &sum.shared_clean},
-        {"Private_Clean:", &sum.private_clean}, {"Private_Dirty:", &sum.private_dirty}};
+    } const fields[] = {{"Rss:", &sum.rss}, {"Pss:", &sum.pss}, {"Shared_Clean:", &sum.shared},
+        {"Shared_Dirty:", &sum.shared}, {"Private_Clean:", &sum.own}, {"Private_Dirty:", &sum.own},
+        {"Anonymous:", &sum.anonymous}};
     char line[4352];
     int inside = 0;
     FILE *file = fopen("/proc/self/smaps", "r");

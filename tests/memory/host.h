@@ -57,7 +57,9 @@ uint64_t proc_bytes(const char *path, const char *name);
 /* Anonymous memory with a page behind it: counted page by page, where RssAnon of status lags by up to some hundred KiB. */
 uint64_t anonymous_bytes(void);
 struct mapping {
-    uint64_t rss, pss, shared_clean, private_clean, private_dirty;
+    uint64_t rss, pss;
+    uint64_t shared, own; /* pages that another process maps too, or not; clean, or written by whoever made the file */
+    uint64_t anonymous;   /* pages that were copied */
 };
 /* The mapping of the file whose path ends like this. */
 struct mapping mapping_of(const char *suffix);

@@ -2,8 +2,8 @@
 # uses the Makefile's variables.
 #
 #   make check-memory    all of them, with bigG's full geometry where memory and time are the question: five minutes, 3 GB of
-#                        disk; prints its tables at the end; REFERENCE_PYTHON=... as for make parity; MEMORY_MODELS=DIR where {f16,bf16} and the
-#                        tokenizer lie or are made
+#                        disk; prints its tables at the end; REFERENCE_PYTHON=... as for make parity;
+#                        MEMORY_MODELS=DIR where {f16,bf16} and the tokenizer lie or are made
 #
 # MEMORY_PROGRAMS and MEMORY_COMMANDS are what `make test` builds and runs of them, with the model that ships: seconds.
 

@@ -171,21 +171,22 @@ static void one_mapping(void) {
         waitpid(child[i], &status, 0);
         both[i].status |= status;
     }
-    say("%-10s %10s %10s %14s %14s %14s", "mapping", "Rss MiB", "Pss MiB", "Shared_Clean", "Private_Clean", "Private_Dirty");
+    say("%-10s %10s %10s %14s %14s %14s", "mapping", "Rss MiB", "Pss MiB", "shared", "private", "anonymous");
     const struct {
         const char *name;
         struct mapping m;
     } rows[] = {{"alone", alone.mapping}, {"first", both[0].mapping}, {"second", both[1].mapping}};
     for (int i = 0; i < 3; i++)
         say("%-10s %10.1f %10.1f %14.1f %14.1f %14.1f", rows[i].name, (double)rows[i].m.rss / MIB,
-            (double)rows[i].m.pss / MIB, (double)rows[i].m.shared_clean / MIB, (double)rows[i].m.private_clean / MIB,
-            (double)rows[i].m.private_dirty / MIB);
+            (double)rows[i].m.pss / MIB, (double)rows[i].m.shared / MIB, (double)rows[i].m.own / MIB,
+            (double)rows[i].m.anonymous / MIB);
     const struct mapping *a = &both[0].mapping, *b = &both[1].mapping;
     check(both[0].status == PENULT_OK && both[1].status == PENULT_OK && alone.mapping.rss > 0 &&
-              alone.mapping.pss == alone.mapping.rss, "one process: the mapping is all its own share");
-    check(a->rss == b->rss && a->shared_clean == a->rss && b->shared_clean == b->rss, "two processes: all of it is shared");
+              alone.mapping.pss == alone.mapping.rss && alone.mapping.own == alone.mapping.rss,
+          "one process: the mapping is all its own share");
+    check(a->rss == b->rss && a->shared == a->rss && b->shared == b->rss, "two processes: all of it is shared");
     check((double)a->pss < 0.51 * (double)a->rss && (double)b->pss < 0.51 * (double)b->rss, "each one's share is half");
-    check(a->private_dirty == 0 && b->private_dirty == 0, "and no page of it was copied");
+    check(a->anonymous == 0 && b->anonymous == 0, "and no page of it was copied");
     check(both[0].rss_file >= a->rss, "RssFile counts the mapping, RssAnon does not");
 }
 
