@@ -366,7 +366,7 @@ typedef struct penult_api {
 
     /* [any-thread] The bytes of private memory that session_open would take for these params, thread stacks included. With
      * PENULT_KERNELS_OPENBLAS, or on a CPU without AVX2, each thread reserves 128 MiB of addresses besides, of which
-     * some hundred KiB are ever backed.
+     * some hundred KiB are ever touched; those are counted.
      * Errors: ARGUMENT, UNSUPPORTED, LIMIT. */
     int32_t (*session_measure)(const penult_model *model, const penult_session_params *params, uint64_t *bytes,
                                penult_error *error);

@@ -89,7 +89,7 @@ int session_measure(const struct clip *clip, const struct session_params *params
         kernels_fill(&kernels, params->kernels, cpu_features());
     int status = measure(clip, params, &kernels, &buffers, bytes, fault);
     if (!status)
-        *bytes += workers_measure(params->threads, buffers.worker_bytes);
+        *bytes += workers_measure(params->threads, buffers.worker_bytes, kernels.blas_bytes);
     return status;
 }
 

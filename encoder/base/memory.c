@@ -31,16 +31,19 @@ size_t memory_page_size(void) {
     return size > 0 ? (size_t)size : 4096;
 }
 
-/* Backs every page, so that running out is an answer here and not a killed process in the middle of an encode. */
-static int back(char *base, size_t size, size_t page) {
-    if (madvise(base, size, MADV_POPULATE_WRITE) == 0)
-        return 1;
-    if (errno != EINVAL)
-        return 0;
-    /* before Linux 5.14 */
-    for (size_t at = 0; at < size; at += page)
-        *(volatile char *)(base + at) = 0;
-    return 1;
+int memory_back(void *pages, size_t bytes) {
+    int kept = errno;
+    size_t page = memory_page_size();
+    size_t size = (bytes + page - 1) & ~(page - 1);
+    int backed = madvise(pages, size, MADV_POPULATE_WRITE) == 0;
+    if (!backed && errno != ENOMEM && errno != EFAULT) {
+        /* before Linux 5.14, or a sandbox forbids it: by hand; fresh pages are zero already */
+        for (size_t at = 0; at < size; at += page)
+            *(volatile char *)((char *)pages + at) = 0;
+        backed = 1;
+    }
+    errno = kept;
+    return backed;
 }
 
 void *memory_pages(size_t bytes, size_t align, enum memory_backing backing) {
@@ -60,9 +63,14 @@ void *memory_pages(size_t bytes, size_t align, enum memory_backing backing) {
         munmap(base, skip);
     if (room - skip > size)
         munmap(base + skip + size, room - skip - size);
-    if (backing == MEMORY_NOW && !back(base + skip, size, page)) {
+    if (backing == MEMORY_NOW && !memory_back(base + skip, size)) {
         munmap(base + skip, size);
         return NULL;
+    }
+    if (backing == MEMORY_RESERVED) {
+        int kept = errno;
+        madvise(base + skip, size, MADV_NOHUGEPAGE); /* else a byte may cost 2 MiB; a kernel without huge pages refuses */
+        errno = kept;
     }
     return base + skip;
 }

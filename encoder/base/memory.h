@@ -19,6 +19,9 @@ enum memory_backing {
     MEMORY_RESERVED, /* address space alone, of which little will be touched */
 };
 void *memory_pages(size_t bytes, size_t align, enum memory_backing backing);
+/* Backs fresh pages, so that running out is an answer here and not a killed process in the middle of an encode. 0: there
+ * are none. */
+int memory_back(void *pages, size_t bytes);
 void memory_release(void *pages, size_t bytes);
 size_t memory_page_size(void);
 

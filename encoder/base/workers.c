@@ -21,9 +21,13 @@
 #include "fpu.h"
 #include "memory.h"
 
-/* What we compute takes a few KiB of stack; glibc puts the host's static TLS at its top, which in hosts with many libraries
- * is some dozens. */
-#define WORKER_REGION ((size_t)1 << 18)
+/* Addresses: glibc places the host's static TLS at the top of a thread's stack and refuses one that is too small for it; 1 MiB
+ * leaves room for the largest met in practice. */
+#define WORKER_REGION ((size_t)1 << 20)
+/* Memory: what a worker touches of its stack is some 12 KiB, a common host's TLS included. */
+#define STACK_BACKED ((size_t)64 << 10)
+/* What OpenBLAS touches of its room for products of ours: 96 to 136 KiB were seen, by core type. */
+#define BLAS_TOUCHED ((size_t)128 << 10)
 #define CACHE_LINE 64
 /* How long a worker looks at the barrier before it sleeps: a few microseconds, about what sleeping would cost. */
 #define SPINS 2000
@@ -151,8 +155,9 @@ static size_t pool_bytes(unsigned count, size_t scratch_bytes) {
     return round_up(sizeof(struct workers), CACHE_LINE) + count * round_up(scratch_bytes, CACHE_LINE);
 }
 
-size_t workers_measure(unsigned count, size_t scratch_bytes) {
-    return pool_bytes(count, scratch_bytes) + count * WORKER_REGION;
+size_t workers_measure(unsigned count, size_t scratch_bytes, size_t blas_bytes) {
+    return pool_bytes(count, scratch_bytes) +
+           count * (memory_page_size() + STACK_BACKED + (blas_bytes ? BLAS_TOUCHED : 0));
 }
 
 unsigned workers_count(const struct workers *pool) {
@@ -177,14 +182,15 @@ static int start_thread(struct seat *seat) {
 
 static int seat_worker(struct workers *pool, unsigned index, void *scratch) {
     size_t page = memory_page_size();
-    char *region = memory_pages(WORKER_REGION, WORKER_REGION, MEMORY_NOW);
+    char *region = memory_pages(WORKER_REGION, WORKER_REGION, MEMORY_AS_TOUCHED);
     if (!region)
         return 0;
     struct seat *seat = (struct seat *)(void *)region;
     pool->seats[index] = seat;
     seat->region = region;
     seat->worker = (struct worker){.pool = pool, .index = index, .scratch = scratch};
-    if (mprotect(region + page, page, PROT_NONE) != 0)
+    if (mprotect(region + page, page, PROT_NONE) != 0 ||
+        !memory_back(region + WORKER_REGION - STACK_BACKED, STACK_BACKED))
         return 0;
     if (pool->blas_bytes) {
         seat->worker.blas = memory_pages(pool->blas_bytes, memory_page_size(), MEMORY_RESERVED);

@@ -24,8 +24,8 @@ struct worker {
 int workers_open(struct workers **out, unsigned count, size_t scratch_bytes, size_t blas_bytes, struct fault *fault);
 /* No job may be running. In a forked child, where the threads do not exist, only the memory is given back. */
 void workers_close(struct workers *pool);
-/* What workers_open takes from the system for good: control blocks, stacks, scratch. */
-size_t workers_measure(unsigned count, size_t scratch_bytes);
+/* The memory workers_open takes, and what OpenBLAS comes to touch of blas_bytes. */
+size_t workers_measure(unsigned count, size_t scratch_bytes, size_t blas_bytes);
 unsigned workers_count(const struct workers *pool);
 
 /* Runs job(worker, context) once on every worker and returns when all are done. [one caller at a time] */

@@ -75,7 +75,7 @@ enum kernel_set kernels_fill(struct kernels *out, enum kernel_set most, unsigned
 /* 1 if the tested table agrees with the trusted one, 0 if not, -1 for want of memory or of a thread. */
 static int agrees(const struct kernels *trusted, const struct kernels *tested, struct fault *fault) {
     struct workers *pool;
-    struct check *check = memory_array(1, sizeof *check);
+    struct check *check = memory_pages(sizeof *check, memory_page_size(), MEMORY_NOW);
     if (!check) {
         fault_set(fault, FAULT_NO_MEMORY, "no memory to check the kernels");
         return -1;
@@ -89,7 +89,7 @@ static int agrees(const struct kernels *trusted, const struct kernels *tested, s
         workers_close(pool);
     }
     int wrong = check->wrong;
-    memory_free(check);
+    memory_release(check, sizeof *check);
     return status ? -1 : !wrong;
 }
 

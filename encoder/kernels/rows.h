@@ -41,8 +41,9 @@ static void rows_layer_norm(const float *x, float *y, const float *gain, const f
         squares[i - whole] += d * d;
     }
     double scale = 1.0 / sqrt(sum_of(squares) / (double)width + epsilon);
+    /* rounded once: one bit here, in the start token's row, decides how far off its massive channels are */
     for (size_t i = 0; i < width; i++)
-        y[i] = (float)(((double)x[i] - mean) * scale) * gain[i] + bias[i];
+        y[i] = (float)(((double)x[i] - mean) * scale * (double)gain[i] + (double)bias[i]);
 }
 
 static int rows_narrow(const float *from, enum dtype dtype, unsigned char *to, size_t count) {

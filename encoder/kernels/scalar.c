@@ -10,7 +10,8 @@
 #include "rows.h"
 
 #define STRIP 16      /* columns that a strip of the widened panel holds side by side */
-#define DEPTH_BLOCK 128 /* products are summed in chains, so that the error grows with their root and not the depth's */
+#define CHAIN 32
+#define DEPTH_BLOCK 320
 
 static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {
     if (dtype == DTYPE_F32) {
@@ -41,18 +42,26 @@ static void widen_panel(const struct linear *op, float *panel) {
     }
 }
 
+/* Three levels of sums, as gemm.h explains: chains, blocks, depth. */
 static void dot_strip(const float *x, const float *strip, size_t depth, float *sum) {
-    for (size_t c = 0; c < STRIP; c++)
-        sum[c] = 0;
-    for (size_t k = 0; k < depth; k += DEPTH_BLOCK) {
-        size_t end = depth - k < DEPTH_BLOCK ? depth : k + DEPTH_BLOCK;
-        float part[STRIP] = {0};
-        for (size_t i = k; i < end; i++)
+    double total[STRIP] = {0};
+    for (size_t block = 0; block < depth; block += DEPTH_BLOCK) {
+        size_t block_end = depth - block < DEPTH_BLOCK ? depth : block + DEPTH_BLOCK;
+        float middle[STRIP] = {0};
+        for (size_t k = block; k < block_end; k += CHAIN) {
+            size_t end = block_end - k < CHAIN ? block_end : k + CHAIN;
+            float part[STRIP] = {0};
+            for (size_t i = k; i < end; i++)
+                for (size_t c = 0; c < STRIP; c++)
+                    part[c] += x[i] * strip[i * STRIP + c];
             for (size_t c = 0; c < STRIP; c++)
-                part[c] += x[i] * strip[i * STRIP + c];
+                middle[c] += part[c];
+        }
         for (size_t c = 0; c < STRIP; c++)
-            sum[c] += part[c];
+            total[c] += (double)middle[c];
     }
+    for (size_t c = 0; c < STRIP; c++)
+        sum[c] = (float)total[c];
 }
 
 static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
