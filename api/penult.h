@@ -265,8 +265,8 @@ typedef struct penult_session_params {
 
 /* ---- encoding ----------------------------------------------------------------------------------------------- */
 
-/* Text, or ids if `ids` is not NULL. Ids are one whole row as the tower takes it, start and end included, 1 to
- * `context` of them; every row of a request must come to the same T. Pooling takes the first end id of the row; a row
+/* Text or ids, not both; neither is the empty text. Ids are one whole row as the tower takes it, start and end
+ * included, 1 to `context` of them; every row of a request must come to the same T. Pooling takes the first end id of the row; a row
  * without one takes its largest id where config.json has the legacy eos_token_id 2, else is PENULT_E_ARGUMENT when a
  * pooled output is asked for (huggingface/transformers#24773). */
 typedef struct penult_prompt {
