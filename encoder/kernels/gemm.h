@@ -30,9 +30,13 @@ static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* product[rows][KERNEL_PANEL] += x[rows][depth] strip[depth][STRIP]; rows is a constant where this is inlined */
+/* total[rows][KERNEL_PANEL] += x[rows][depth] strip[depth][STRIP]; rows is a constant where this is inlined */
 static inline __attribute__((always_inline)) void tile(const size_t rows, const float *x, size_t x_pitch,
-                                                       const float *strip, size_t depth, float *product) {
+                                                       const float *strip, size_t depth, double *total) {
+    float block[TILE_ROWS][STRIP]; /* stays in the first cache, where sums of this many in memory would not */
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < TILE_VECTORS; c++)
+            v_store(block[r] + c * V, v_zero());
     for (size_t begin = 0; begin < depth; begin += CHAIN) {
         size_t end = least(begin + CHAIN, depth);
         v sum[TILE_ROWS][TILE_VECTORS];
@@ -50,19 +54,20 @@ static inline __attribute__((always_inline)) void tile(const size_t rows, const 
             }
         }
         for (size_t r = 0; r < rows; r++)
-            for (size_t c = 0; c < TILE_VECTORS; c++) {
-                float *to = product + r * KERNEL_PANEL + c * V;
-                v_store(to, v_add(v_load(to), sum[r][c]));
-            }
+            for (size_t c = 0; c < TILE_VECTORS; c++)
+                v_store(block[r] + c * V, v_add(v_load(block[r] + c * V), sum[r][c]));
     }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < STRIP; c++)
+            total[r * KERNEL_PANEL + c] += (double)block[r][c];
 }
 
-static void tile_of(size_t rows, const float *x, size_t x_pitch, const float *strip, size_t depth, float *product) {
+static void tile_of(size_t rows, const float *x, size_t x_pitch, const float *strip, size_t depth, double *total) {
     switch (rows) {
 #define CASE(n)                                                                                                       \
     case n:                                                                                                           \
         if (n <= TILE_ROWS)                                                                                           \
-            tile(n <= TILE_ROWS ? n : 1, x, x_pitch, strip, depth, product);                                          \
+            tile(n <= TILE_ROWS ? n : 1, x, x_pitch, strip, depth, total);                                            \
         break
         CASE(1);
         CASE(2);
@@ -96,31 +101,29 @@ static void widen_strips(const struct linear *op, size_t from, size_t depth, flo
 }
 
 static void multiply(const struct linear *op, size_t first, size_t count, float *scratch) {
-    size_t floats = count * op->rows * KERNEL_PANEL, strip_count = (op->columns + STRIP - 1) / STRIP;
-    float *strips = scratch, *product = scratch + KERNEL_PANEL * DEPTH_BLOCK;
-    double *total = (double *)(void *)(product + floats);
-    memset(total, 0, floats * sizeof *total);
+    size_t strip_count = (op->columns + STRIP - 1) / STRIP;
+    float *strips = scratch;
+    double *totals = (double *)(void *)(scratch + KERNEL_PANEL * DEPTH_BLOCK);
+    memset(totals, 0, count * op->rows * KERNEL_PANEL * sizeof *totals);
     for (size_t from = 0; from < op->depth; from += DEPTH_BLOCK) {
         size_t depth = least(DEPTH_BLOCK, op->depth - from);
         widen_strips(op, from, depth, strips);
-        memset(product, 0, floats * sizeof *product);
         for (size_t b = 0; b < count; b++) {
             for (size_t row = 0; row < op->rows; row += TILE_ROWS) {
                 const float *x = op->x + (first + b) * op->x_batch_pitch + row * op->x_pitch + from;
-                float *to = product + (b * op->rows + row) * KERNEL_PANEL;
+                double *total = totals + (b * op->rows + row) * KERNEL_PANEL;
                 for (size_t s = 0; s < strip_count; s++)
                     tile_of(least(TILE_ROWS, op->rows - row), x, op->x_pitch, strips + s * STRIP * DEPTH_BLOCK, depth,
-                            to + s * STRIP);
+                            total + s * STRIP);
             }
         }
-        for (size_t i = 0; i < floats; i++)
-            total[i] += (double)product[i];
     }
     for (size_t b = 0; b < count; b++) {
         for (size_t row = 0; row < op->rows; row++) {
-            float *sum = product + (b * op->rows + row) * KERNEL_PANEL;
+            const double *total = totals + (b * op->rows + row) * KERNEL_PANEL;
+            float sum[KERNEL_PANEL];
             for (size_t c = 0; c < KERNEL_PANEL; c++)
-                sum[c] = (float)total[(b * op->rows + row) * KERNEL_PANEL + c];
+                sum[c] = (float)total[c];
             epilogue(op, sum, 0, op->y + (first + b) * op->y_batch_pitch + row * op->y_pitch, op->columns);
         }
     }
@@ -142,7 +145,7 @@ static size_t linear_scratch(size_t rows, size_t depth) {
     (void)depth;
     /* a call may bring fewer rows than the most that were announced: a group of them is up to GROUP_ROWS all the same */
     size_t most = rows > GROUP_ROWS ? rows : GROUP_ROWS;
-    return KERNEL_PANEL * (DEPTH_BLOCK * sizeof(float) + most * (sizeof(float) + sizeof(double)));
+    return KERNEL_PANEL * (DEPTH_BLOCK * sizeof(float) + most * sizeof(double));
 }
 
 #endif

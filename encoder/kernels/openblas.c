@@ -19,9 +19,10 @@
  * a few hundred KiB. */
 #define BLAS_BYTES ((size_t)32 << 22)
 
-/* Depth of one call. Left to itself OpenBLAS takes longer blocks, and over 5,120 products their float32 sums were measured
- * to err 1.5 times as much as torch's (tests/parity/RESULTS-FULL.md). */
-#define DEPTH_BLOCK 256
+/* Depth of one call; the calls are summed in double. Left to itself OpenBLAS takes longer blocks, and over 5,120 products
+ * their float32 sums were measured to err 1.5 times as much as torch's; its AVX2 kernels erred 4 times as much at most even
+ * in blocks of 256 summed in float32 (tests/parity/RESULTS-FULL.md). */
+#define DEPTH_BLOCK 128
 
 void *__wrap_blas_memory_alloc(int position);
 void __wrap_blas_memory_free(void *buffer);
@@ -93,24 +94,32 @@ void __wrap_exit(int status) {
 }
 
 static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
-    float *panel = scratch;
-    float *product = panel + KERNEL_PANEL * op->depth;
+    size_t sums = op->rows * KERNEL_PANEL;
+    double *total = scratch;
+    float *product = (float *)(void *)(total + sums), *panel = product + sums;
     for (size_t column = 0; column < op->columns; column++)
         kernels->widen(op->weight + column * op->weight_pitch, op->dtype, panel + column * op->depth, op->depth);
+    memset(product, 0, sums * sizeof *product); /* a narrow panel leaves columns unwritten */
     for (size_t b = 0; b < op->batch; b++) {
+        memset(total, 0, sums * sizeof *total);
         for (size_t k = 0; k < op->depth; k += DEPTH_BLOCK) {
             size_t depth = op->depth - k < DEPTH_BLOCK ? op->depth - k : DEPTH_BLOCK;
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)op->rows, (blasint)op->columns, (blasint)depth,
-                        1.0f, op->x + b * op->x_batch_pitch + k, (blasint)op->x_pitch, panel + k, (blasint)op->depth,
-                        k ? 1.0f : 0.0f, product, KERNEL_PANEL);
+                        1.0f, op->x + b * op->x_batch_pitch + k, (blasint)op->x_pitch, panel + k, (blasint)op->depth, 0.0f,
+                        product, KERNEL_PANEL);
+            for (size_t i = 0; i < sums; i++)
+                total[i] += (double)product[i];
         }
-        for (size_t row = 0; row < op->rows; row++)
-            epilogue(op, product + row * KERNEL_PANEL, 0, op->y + b * op->y_batch_pitch + row * op->y_pitch, op->columns);
+        for (size_t row = 0; row < op->rows; row++) {
+            for (size_t c = 0; c < op->columns; c++)
+                product[c] = (float)total[row * KERNEL_PANEL + c];
+            epilogue(op, product, 0, op->y + b * op->y_batch_pitch + row * op->y_pitch, op->columns);
+        }
     }
 }
 
 static size_t linear_scratch(size_t rows, size_t depth) {
-    return (depth + rows) * KERNEL_PANEL * sizeof(float);
+    return KERNEL_PANEL * (depth * sizeof(float) + rows * (sizeof(float) + sizeof(double)));
 }
 
 int kernels_openblas(struct kernels *kernels) {
