@@ -10,8 +10,7 @@
 MEMORY_MODELS ?= $(B)/memory/models
 
 MEMORY_TESTS = $(patsubst tests/memory/%.c,$(B)/memory/%,$(wildcard tests/memory/test_*.c))
-FAULT_TESTS = $(patsubst tests/faults/%.c,$(B)/faults/%,$(wildcard tests/faults/test_*.c))
-MEMORY_PROGRAMS = $(MEMORY_TESTS) $(FAULT_TESTS)
+MEMORY_PROGRAMS = $(MEMORY_TESTS)
 MEMORY_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g -Iapi $(WARNINGS) -MMD -MP
 
 $(B)/memory/%: tests/memory/%.c tests/memory/host.c
@@ -19,31 +18,23 @@ $(B)/memory/%: tests/memory/%.c tests/memory/host.c
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(MEMORY_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) -ldl -pthread $(LDFLAGS)
 
-# --export-dynamic: the plugin and glibc bind to the program's own malloc, mmap, ...
-$(B)/faults/%: tests/faults/%.c tests/faults/interpose.c tests/memory/host.c
-	@mkdir -p $(@D)
-	$(call say,TEST,$@)
-	$(Q)$(CC) $(MEMORY_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) -Wl,--export-dynamic -ldl -pthread $(LDFLAGS)
-
 -include $(MEMORY_PROGRAMS:=.d)
 
 MEMORY_SMALL = \
     "$(B)/memory/test_private $(B)/penult.so $(MODEL)" \
     "$(B)/memory/test_opening $(B)/penult.so $(MODEL)" \
     "$(B)/memory/test_files $(B)/penult.so $(MODEL)" \
-    "$(B)/memory/test_guest $(B)/penult.so $(MODEL)" \
-    "$(B)/faults/test_no_allocation $(B)/penult.so $(MODEL)" \
-    "$(B)/faults/test_faults $(B)/penult.so $(MODEL)"
-MEMORY_COMMANDS = $(MEMORY_SMALL) "$(B)/faults/test_limits $(B)/penult.so $(MODEL) 64"
+    "$(B)/memory/test_guest $(B)/penult.so $(MODEL)"
+MEMORY_COMMANDS = $(MEMORY_SMALL)
 
 full_memory = "$(B)/memory/$(1) $(B)/penult.so $(MEMORY_MODELS)/$(2) $(MEMORY_MODELS)/pad-bang/5"
 
 .PHONY: check-memory
-check-memory: $(B)/penult.so $(MEMORY_PROGRAMS)
+check-memory: $(B)/penult.so $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS)
 	@python=$$(tests/parity/environment.sh $(B)/reference $(REFERENCE_PYTHON)) && \
 	PYTHONDONTWRITEBYTECODE=1 "$$python" tests/memory/full_models.py $(MEMORY_MODELS)
 	@rm -f $(B)/memory/tables.txt
-	@PENULT_TABLES=$(B)/memory/tables.txt $(PYTHON) tests/run_tests.py $(MEMORY_SMALL) \
+	@PENULT_TABLES=$(B)/memory/tables.txt $(PYTHON) tests/run_tests.py $(MEMORY_SMALL) $(FAULT_SMALL) \
 	    "$(B)/faults/test_limits $(B)/penult.so $(MODEL) 16" \
 	    $(foreach dtype,f16 bf16,$(foreach test,test_private test_opening,$(call full_memory,$(test),$(dtype)))) \
 	    $(call full_memory,test_guest,bf16); status=$$?; cat $(B)/memory/tables.txt; exit $$status
