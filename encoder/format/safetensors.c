@@ -1,6 +1,7 @@
 /* safetensors.c - reads the header into a set of named tensors, and checks every number in it. */
 #include "safetensors.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "../base/memory.h"
@@ -24,15 +25,33 @@ static int format_fault(const struct reader *r, const struct named_tensor *item,
     return fault_set(r->fault, FAULT_FORMAT, "%s: tensor \"%s\": %s", r->json.name, quote(&text, item), what);
 }
 
+/* 'tensor "q.weight": shape', for messages. */
+struct field_text {
+    char bytes[440];
+};
+
+static const char *name_field(struct field_text *out, const struct named_tensor *item, const char *field) {
+    struct fault_text text;
+    snprintf(out->bytes, sizeof out->bytes, "tensor \"%s\": %s", quote(&text, item), field);
+    return out->bytes;
+}
+
+static int field_fault(const struct reader *r, const struct named_tensor *item, const char *field,
+                       const struct json_event *event, const char *expected) {
+    struct field_text text;
+    return json_expected(&r->json, event, name_field(&text, item, field), expected, r->fault);
+}
+
 static int read_dtype(struct reader *r, struct named_tensor *item) {
     struct json_event event;
     struct fault_text name, found;
+    char plain[96]; /* every name, were each of its letters an escape */
     int status = json_next(&r->json, &event, r->fault);
     if (status)
         return status;
     if (event.kind != JSON_STRING)
-        return json_expected(&r->json, &event, "dtype", "a string", r->fault);
-    item->tensor.dtype = event.escaped ? DTYPE_NONE : dtype_from_name(event.bytes, event.size);
+        return field_fault(r, item, "dtype", &event, "a string");
+    item->tensor.dtype = event.size <= sizeof plain ? dtype_from_name(plain, json_unescape(&event, plain)) : DTYPE_NONE;
     if (item->tensor.dtype == DTYPE_NONE)
         return fault_set(r->fault, FAULT_FORMAT, "%s: tensor \"%s\": found dtype \"%s\", expected one that safetensors has",
                          r->json.name, quote(&name, item), fault_quote(&found, event.bytes, event.size));
@@ -40,13 +59,15 @@ static int read_dtype(struct reader *r, struct named_tensor *item) {
 }
 
 /* A list of at most `room` unsigned integers. */
-static int read_integers(struct reader *r, const char *what, uint64_t *out, unsigned room, unsigned *count) {
+static int read_integers(struct reader *r, const struct named_tensor *item, const char *field, uint64_t *out, unsigned room,
+                         unsigned *count) {
     struct json_event event;
+    struct field_text text;
     int status = json_next(&r->json, &event, r->fault);
     if (status)
         return status;
     if (event.kind != JSON_ARRAY)
-        return json_expected(&r->json, &event, what, "an array", r->fault);
+        return field_fault(r, item, field, &event, "an array");
     *count = 0;
     for (;;) {
         int64_t value;
@@ -55,12 +76,12 @@ static int read_integers(struct reader *r, const char *what, uint64_t *out, unsi
         if (event.kind == JSON_ARRAY_END)
             return 0;
         if (*count == room)
-            return fault_set(r->fault, FAULT_FORMAT, "%s: %s: found more than %u numbers (byte %zu)", r->json.name, what, room,
-                             event.offset);
-        if ((status = json_integer(&r->json, &event, what, &value, r->fault)))
-            return status;
-        if (value < 0)
-            return json_expected(&r->json, &event, what, "no negative number", r->fault);
+            return fault_set(r->fault, FAULT_FORMAT, "%s: %s: found more than %u numbers (byte %zu)", r->json.name,
+                             name_field(&text, item, field), room, event.offset);
+        if (json_integer(&r->json, &event, field, &value, r->fault)) /* again, with the name that is rarely needed */
+            return json_integer(&r->json, &event, name_field(&text, item, field), &value, r->fault);
+        if (event.bytes[0] == '-') /* -0 as well: the reference reads unsigned numbers */
+            return field_fault(r, item, field, &event, "no negative number");
         out[(*count)++] = (uint64_t)value;
     }
 }
@@ -106,11 +127,11 @@ static int read_field(struct reader *r, struct named_tensor *item, const struct 
     if (field == FIELD_DTYPE)
         return read_dtype(r, item);
     if (field == FIELD_SHAPE)
-        return read_integers(r, "shape", item->tensor.shape, TENSOR_RANK, &item->tensor.rank);
+        return read_integers(r, item, "shape", item->tensor.shape, TENSOR_RANK, &item->tensor.rank);
     if (field == FIELD_OFFSETS) {
         uint64_t range[2] = {0, 0};
         unsigned count;
-        int status = read_integers(r, "data_offsets", range, 2, &count);
+        int status = read_integers(r, item, "data_offsets", range, 2, &count);
         if (status)
             return status;
         if (count != 2 || range[1] < range[0])

@@ -57,6 +57,7 @@ static void accepts_the_legal_corners(void **state) {
         {"{" ENTRY("a", "F4", "2", "0,1") "}", 1, 0, ""},
         {"{" ENTRY("a", "F8_E4M3", "1,1,1,1,1,1,1,3", "0,3") "}", 3, 0, ""},
         {"{" ENTRY("a", "U8", "1", "0,1") "," ENTRY("A", "U8", "1", "1,2") "}", 2, 0, ""},
+        {"{" ENTRY("a", "\\u00558", "1", "0,1") "}", 1, 0, ""}, /* JSON's other spelling of U8 */
         {"{\"a\":{\"shape\":[1],\"later\":{\"x\":[1]},\"data_offsets\":[0,1],\"dtype\":\"U8\"}}", 1, 0, ""},
     };
     (void)state;
@@ -93,6 +94,8 @@ static void refuses_each_broken_rule_by_name(void **state) {
         {"{" ENTRY("t", "U8", "2", "0,2,4") "}", 2, FAULT_FORMAT, "data_offsets"},
         {"{" ENTRY("t", "U8", "2", "0,9007199254740993") "}", 2, FAULT_FORMAT, "9007199254740993"},
         {"{" ENTRY("t", "U8", "-1", "0,2") "}", 2, FAULT_FORMAT, "negative"},
+        {"{" ENTRY("t", "U8", "-0", "0,0") "}", 0, FAULT_FORMAT, "\"t\": shape"},
+        {"{" ENTRY("t", "U8", "2", "-0,2") "}", 2, FAULT_FORMAT, "\"t\": data_offsets"},
         {"{" ENTRY("t", "U8", "2.0", "0,2") "}", 2, FAULT_FORMAT, "2.0"},
         {"{" ENTRY("t", "U8", "2e0", "0,2") "}", 2, FAULT_FORMAT, "2e0"},
         {"{" ENTRY("t", "U8", "\"2\"", "0,2") "}", 2, FAULT_FORMAT, "integer"},
