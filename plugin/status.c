@@ -26,12 +26,13 @@ PAIR(WRONG_PROCESS);
 _Static_assert(FAULT_CODES == PENULT_E_WRONG_PROCESS + 1, "every fault has a status");
 _Static_assert(sizeof(((struct fault *)0)->message) == sizeof(((penult_error *)0)->message), "messages fit");
 
-/* What came from a path or was cut in the middle of a character becomes '?': bindings decode messages. */
-static void make_utf8(char *text) {
+/* What came from a path or was cut in the middle of a character becomes '?': bindings decode messages. So does a control
+ * character, which can only come from a path: a message is one line, and prints as it is. */
+static void make_printable(char *text) {
     size_t size = strlen(text);
     for (size_t at = 0; at < size;) {
         size_t length = utf8_length(text + at, size - at);
-        if (length == 0)
+        if (length == 0 || (unsigned char)text[at] < 0x20 || text[at] == 0x7F)
             text[at] = '?';
         at += length ? length : 1;
     }
@@ -43,7 +44,7 @@ int32_t status_of(const struct fault *fault, penult_error *error) {
         size_t size = strlen(fault->message); /* what lies behind it in our frame is nobody's business */
         memcpy(error->message, fault->message, size);
         memset(error->message + size, 0, sizeof error->message - size);
-        make_utf8(error->message);
+        make_printable(error->message);
     }
     return fault->code;
 }
