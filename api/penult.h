@@ -100,7 +100,7 @@ extern "C" {
 #define PENULT_E_CHANGED 15       /* a mapped file is not the file that was opened any more */
 #define PENULT_E_WRONG_PROCESS 16 /* a session that was opened before a fork */
 
-/* Frozen: 512 bytes. message is NUL-terminated UTF-8, cut if it must be. */
+/* Frozen: 512 bytes. message is NUL-terminated UTF-8 of one line, cut if it must be. */
 typedef struct penult_error {
     int32_t status;
     char message[508];
@@ -155,11 +155,14 @@ typedef struct penult_progress {
 /* access */
 #define PENULT_MAP 0u  /* weights are mapped read-only and used in place: shared between processes, evictable. While a
                           model opens or encodes the file must not shrink: the system answers that with a SIGBUS that nobody can
-                          handle in somebody else's process. A change between two encodes is PENULT_E_CHANGED. */
+                          handle in somebody else's process. Any other change, between two encodes or during one, is
+                          PENULT_E_CHANGED, as far as the file system dates it. */
 #define PENULT_COPY 1u /* weights are read into private memory at open; what becomes of the file does not matter */
 
 /* path       a directory as huggingface transformers writes it, holding config.json and model.safetensors of a
  *            CLIPTextModel or a CLIPTextModelWithProjection, stored as F32, F16 or BF16.
+ *            Links are followed, in the path and as files in it. What they lead to must be regular files: a FIFO, a
+ *            device, a socket or a directory in a file's place is PENULT_E_IO before a byte of it is read.
  * tokenizer_path  the directory that holds tokenizer.json, or vocab.json and merges.txt (tokenizer_config.json and
  *            special_tokens_map.json beside them are heeded); or a tokenizer.json itself. NULL: look in `path`; where
  *            there is none the model opens without a tokenizer and takes ids only. Where both forms are there,

@@ -255,5 +255,13 @@ int session_run(struct session *session, size_t prompts, size_t tokens, size_t t
     session->pass.tap_count = taps;
     session->pass.checkpoint = checkpoint;
     session->pass.user = session;
-    return tower_run(session->workers, &session->pass, fault);
+    status = tower_run(session->workers, &session->pass, fault);
+    /* a mapping shows what is written into its file: numbers computed meanwhile may be anything, an infinity included */
+    struct fault changed;
+    int now = !status || status == FAULT_NON_FINITE ? clip_check(session->clip, &changed) : 0;
+    if (now) {
+        status = now;
+        *fault = changed;
+    }
+    return status;
 }
