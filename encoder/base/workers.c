@@ -167,15 +167,14 @@ unsigned workers_count(const struct workers *pool) {
 static int start_thread(struct seat *seat) {
     size_t page = memory_page_size();
     pthread_attr_t attributes;
-    sigset_t all, kept;
+    sigset_t all;
     if (pthread_attr_init(&attributes) != 0)
         return 0;
-    /* a thread starts with its maker's signal mask: no signal of the host's may land on a worker */
+    /* no signal of the host's may land on a worker; the mask of the calling thread is the host's and stays as it is */
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &kept);
-    int started = pthread_attr_setstack(&attributes, seat->region + 2 * page, WORKER_REGION - 2 * page) == 0 &&
+    int started = pthread_attr_setsigmask_np(&attributes, &all) == 0 &&
+                  pthread_attr_setstack(&attributes, seat->region + 2 * page, WORKER_REGION - 2 * page) == 0 &&
                   pthread_create(&seat->thread, &attributes, worker_main, seat) == 0;
-    pthread_sigmask(SIG_SETMASK, &kept, NULL);
     pthread_attr_destroy(&attributes);
     return started;
 }
