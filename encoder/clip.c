@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/fpu.h"
 #include "base/memory.h"
 #include "config.h"
 #include "format/safetensors.h"
@@ -44,13 +43,9 @@ static int open_weights(struct clip *clip, const struct clip_params *params, str
     status = params->copy ? copy_file(clip, params, fault) : file_map(&clip->file, WEIGHTS_FILE, &clip->bytes, fault);
     for (size_t i = 0; !status && i < container.set.count; i++)
         container.set.items[i].tensor.data = clip->bytes + container.set.items[i].offset;
-    if (!status) {
-        /* widening the norms raises Invalid for a signalling NaN: not in the host's mode */
-        uint64_t kept = fpu_hold();
+    if (!status)
         status = weights_bind(&clip->weights, &clip->geometry, &container.set, &clip->kernels, WEIGHTS_FILE, "config.json",
                               &params->report, fault);
-        fpu_restore(kept);
-    }
     safetensors_close(&container);
     if (params->copy)
         file_close(&clip->file);

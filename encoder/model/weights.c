@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../base/fpu.h"
 #include "../base/memory.h"
 
 struct binder {
@@ -124,7 +125,11 @@ static void place(struct binder *b, enum role role, unsigned block) {
     } else if (b->filling) {
         float *to = b->out->vectors + b->vector_floats;
         const float *held = to;
+        /* raises Invalid for a signalling NaN: not in the host's mode. Held here and not around the walk, because the host's
+         * report callback runs in between, in the mode that is the host's. */
+        uint64_t kept = fpu_hold();
         b->kernels->widen(tensor->data, tensor->dtype, to, rows * columns);
+        fpu_restore(kept);
         memcpy(owner + roles[role].place, &held, sizeof held);
     }
     if (becomes_floats(role))
