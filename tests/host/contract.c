@@ -1,0 +1,226 @@
+/* contract.c - a plugin that is another plugin: passes every call on and holds it to the host contract (guard.h).
+ *
+ * Any test that takes a plugin runs over it unchanged. The real one is PENULT_CONTRACT_PLUGIN, or ../penult.so beside this
+ * file. Callbacks reach the host with what it gave and what the library says; requests are otherwise passed on as they
+ * are, so that a wrong one is wrong in the same way. Knows the ABI; what is compared is guard.c's and state.c's. */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard.h"
+#include "penult.h"
+
+static const penult_entry_point *real_entry;
+static const penult_api *real;
+
+/* ---- callbacks ------------------------------------------------------------------------------------------------------ */
+
+struct passed_on {
+    struct guard *guard;
+    void (*report)(void *user, const penult_report *report);
+    int32_t (*progress)(void *user, const penult_progress *progress);
+    void *user;
+};
+
+static void report(void *user, const penult_report *finding) {
+    const struct passed_on *to = user;
+    guard_callback_begin(to->guard);
+    to->report(to->user, finding);
+    guard_callback_end(to->guard);
+}
+
+static int32_t progress(void *user, const penult_progress *step) {
+    const struct passed_on *to = user;
+    guard_callback_begin(to->guard);
+    int32_t answer = to->progress(to->user, step);
+    guard_callback_end(to->guard);
+    return answer;
+}
+
+/* A copy of a request of the host's size, if there is room and it holds the callbacks; else NULL, and it is passed on
+ * as it is. */
+#define COPY_ROOM 1024
+static void *copy_of(const void *theirs, size_t least, void *room) {
+    uint32_t size;
+    if (!theirs)
+        return NULL;
+    memcpy(&size, theirs, sizeof size);
+    if (size < least || size > COPY_ROOM)
+        return NULL;
+    return memcpy(room, theirs, size);
+}
+
+/* ---- the table ------------------------------------------------------------------------------------------------------ */
+
+static int32_t model_open(const penult_open_params *params, penult_model **out, penult_error *error) {
+    struct guard guard;
+    _Alignas(16) unsigned char room[COPY_ROOM];
+    struct passed_on to = {.guard = &guard};
+    penult_open_params *own = copy_of(params, sizeof *own, room);
+    if (own && (own->report || own->progress)) {
+        to = (struct passed_on){&guard, own->report, own->progress, own->user};
+        own->report = own->report ? report : NULL;
+        own->progress = own->progress ? progress : NULL;
+        own->user = &to;
+        params = own;
+    }
+    guard_begin(&guard, "model_open");
+    int32_t status = real->model_open(params, out, error);
+    guard_end(&guard, status == PENULT_OK, status == PENULT_OK ? EFFECT_OPEN : EFFECT_NONE,
+              status == PENULT_OK ? *out : NULL, 0);
+    return status;
+}
+
+static void model_close(penult_model *model) {
+    struct guard guard;
+    guard_begin(&guard, "model_close");
+    real->model_close(model);
+    guard_end(&guard, 1, EFFECT_CLOSE, model, 0);
+}
+
+static int32_t model_describe(const penult_model *model, penult_model_info *info, penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "model_describe");
+    int32_t status = real->model_describe(model, info, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static int32_t tokenize(const penult_model *model, const penult_token_request *request, penult_token_result *result,
+                        penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "tokenize");
+    int32_t status = real->tokenize(model, request, result, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static int32_t session_measure(const penult_model *model, const penult_session_params *params, uint64_t *bytes,
+                               penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "session_measure");
+    int32_t status = real->session_measure(model, params, bytes, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static int32_t session_open(penult_model *model, const penult_session_params *params, penult_session **out,
+                            penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "session_open");
+    int32_t status = real->session_open(model, params, out, error);
+    int good = status == PENULT_OK;
+    /* threads lies within the smallest struct that is taken */
+    guard_end(&guard, good, good ? EFFECT_OPEN : EFFECT_NONE, good ? *out : NULL,
+              good && params->struct_size >= 12 && params->threads ? (int64_t)params->threads : good ? -1 : 0);
+    return status;
+}
+
+static void session_close(penult_session *session) {
+    struct guard guard;
+    guard_begin(&guard, "session_close");
+    real->session_close(session);
+    guard_end(&guard, 1, EFFECT_CLOSE, session, 0);
+}
+
+static void session_cancel(penult_session *session) {
+    struct guard guard;
+    guard_begin(&guard, "session_cancel");
+    real->session_cancel(session);
+    guard_end(&guard, 1, EFFECT_NONE, NULL, 0);
+}
+
+static int32_t encode_text(penult_session *session, const penult_text_request *request, penult_text_result *result,
+                           penult_error *error) {
+    struct guard guard;
+    _Alignas(16) unsigned char room[COPY_ROOM];
+    struct passed_on to = {.guard = &guard};
+    penult_text_request *own = copy_of(request, sizeof *own, room);
+    if (own && own->progress) {
+        to = (struct passed_on){&guard, NULL, own->progress, own->user};
+        own->progress = progress;
+        own->user = &to;
+        request = own;
+    }
+    guard_begin(&guard, "encode_text");
+    int32_t status = real->encode_text(session, request, result, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static const void *extension(const char *id) {
+    struct guard guard;
+    guard_begin(&guard, "extension");
+    const void *table = real->extension(id);
+    guard_end(&guard, 1, EFFECT_NONE, NULL, 0);
+    return table;
+}
+
+static penult_api api = {
+    .model_open = model_open,
+    .model_close = model_close,
+    .model_describe = model_describe,
+    .tokenize = tokenize,
+    .session_measure = session_measure,
+    .session_open = session_open,
+    .session_close = session_close,
+    .session_cancel = session_cancel,
+    .encode_text = encode_text,
+    .extension = extension,
+};
+
+/* ---- the entry ------------------------------------------------------------------------------------------------------ */
+
+static const char *version(void) {
+    struct guard guard;
+    guard_begin(&guard, "version");
+    const char *text = real_entry->version();
+    guard_end(&guard, 1, EFFECT_NONE, NULL, 0);
+    return text;
+}
+
+static const penult_api *get_api(uint32_t abi_version) {
+    struct guard guard;
+    guard_begin(&guard, "get_api");
+    const penult_api *table = real_entry->get_api(abi_version);
+    guard_end(&guard, 1, EFFECT_NONE, NULL, 0);
+    return table ? &api : NULL;
+}
+
+static const penult_entry_point entry = {.version = version, .get_api = get_api};
+
+static const char *real_path(char *room, size_t size) {
+    const char *named = getenv("PENULT_CONTRACT_PLUGIN");
+    Dl_info here;
+    if (named && *named)
+        return named;
+    if (!dladdr(&api, &here))
+        return NULL;
+    const char *slash = strrchr(here.dli_fname, '/');
+    snprintf(room, size, "%.*s../penult.so", slash ? (int)(slash - here.dli_fname + 1) : 0, here.dli_fname);
+    return room;
+}
+
+const penult_entry_point *penult_entry(void) {
+    char room[4200];
+    if (real)
+        return &entry;
+    const char *path = real_path(room, sizeof room);
+    struct guard guard;
+    guard_begin(&guard, "dlopen");
+    void *library = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    guard_end(&guard, 0, EFFECT_LOAD, NULL, 0);
+    void *symbol = library ? dlsym(library, PENULT_ENTRY_NAME) : NULL;
+    const penult_entry_point *(*enter)(void);
+    if (!symbol)
+        return NULL;
+    memcpy(&enter, &symbol, sizeof enter);
+    real_entry = enter();
+    real = real_entry ? real_entry->get_api(PENULT_ABI_VERSION) : NULL;
+    if (!real)
+        return NULL;
+    api.struct_size = real->struct_size;
+    api.abi_minor = real->abi_minor;
+    return &entry;
+}
