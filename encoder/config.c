@@ -57,7 +57,7 @@ static int read_count(struct config *c, const struct json_event *event, enum key
 static int read_activation(struct config *c, const struct json_event *event) {
     struct fault_text quoted;
     if (c->overridden)
-        return 0;
+        return json_skip(&c->json, event, c->fault);
     if (event->kind != JSON_STRING)
         return json_expected(&c->json, event, "hidden_act", "a string", c->fault);
     c->geometry->activation = json_is(event, "gelu")         ? ACTIVATION_GELU
