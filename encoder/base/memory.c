@@ -58,7 +58,8 @@ void *memory_pages(size_t bytes, size_t align, enum memory_backing backing) {
     char *base = mmap(NULL, room, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (base == MAP_FAILED)
         return NULL;
-    size_t skip = (size_t)(-(uintptr_t)base & (align - 1));
+    size_t beyond = (size_t)((uintptr_t)base & (align - 1));
+    size_t skip = beyond ? align - beyond : 0;
     if (skip)
         munmap(base, skip);
     if (room - skip > size)

@@ -32,10 +32,10 @@ static void sink(const struct heap *heap, size_t root, size_t count) {
 
 void sort_items(void *items, size_t count, size_t size, int (*order)(const void *a, const void *b)) {
     struct heap heap = {items, size, order};
-    for (size_t root = count / 2; root-- > 0;)
-        sink(&heap, root, count);
-    for (size_t end = count; end-- > 1;) {
-        swap(&heap, 0, end);
-        sink(&heap, 0, end);
+    for (size_t above = count / 2; above > 0; above--)
+        sink(&heap, above - 1, count);
+    for (size_t left = count; left > 1; left--) {
+        swap(&heap, 0, left - 1);
+        sink(&heap, 0, left - 1);
     }
 }

@@ -8,6 +8,7 @@
 
 #include "../base/file.h"
 #include "../base/memory.h"
+#include "../base/wrap.h"
 #include "vocab_inside.h"
 
 #define FILE_LIMIT ((size_t)64 << 20)
@@ -161,6 +162,7 @@ int vocab_read_tokens(struct vocab_build *build, struct json *json, const struct
     }
 }
 
+WRAPS("FNV-1a multiplies modulo 2^32")
 static uint32_t hash_more(uint32_t hash, struct vocab_text text) {
     for (size_t i = 0; i < text.size; i++)
         hash = (hash ^ (unsigned char)text.bytes[i]) * 16777619u;

@@ -63,9 +63,9 @@ static int order_listed(struct vocab_build *build, struct fault *fault) {
 }
 
 static const struct vocab_mark *listed_as(const struct vocab_build *build, struct vocab_text content) {
-    for (size_t i = build->listed.count; i-- > 0;) {
-        if (vocab_same(build->listed.of[i].content, content))
-            return &build->listed.of[i];
+    for (size_t left = build->listed.count; left > 0; left--) {
+        if (vocab_same(build->listed.of[left - 1].content, content))
+            return &build->listed.of[left - 1];
     }
     return NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "../base/memory.h"
 #include "../base/workers.h"
+#include "../base/wrap.h"
 #include "cpu.h"
 
 enum { ROWS = 77, COLUMNS = KERNEL_PANEL, DEPTH = 320 };
@@ -20,9 +21,15 @@ struct check {
     int wrong;
 };
 
+/* Numerical Recipes' generator: any spread of values will do */
+WRAPS("the generator works modulo 2^32")
+static uint32_t next(uint32_t seed) {
+    return seed * 1664525u + 1013904223u;
+}
+
 static void fill(float *values, size_t count, uint32_t seed) {
     for (size_t i = 0; i < count; i++) {
-        seed = seed * 1664525u + 1013904223u; /* Numerical Recipes' generator: any spread of values will do */
+        seed = next(seed);
         values[i] = (float)(int32_t)seed * 0x1p-31f;
     }
 }

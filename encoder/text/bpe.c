@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../base/memory.h"
+#include "../base/wrap.h"
 
 #define NO_RANK UINT32_MAX
 #define SHORT 48
@@ -47,10 +48,14 @@ void bpe_close(struct bpe *bpe) {
  * short whatever the vocabulary. */
 #define PROBES 256
 
+WRAPS("Fibonacci hashing multiplies modulo 2^64")
+static uint64_t hash_of(uint32_t left, uint32_t right) {
+    return ((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u;
+}
+
 /* The slot of the pair, or the empty one where it would go; NULL if there is neither. */
 static struct bpe_slot *slot_of(const struct bpe *bpe, uint32_t left, uint32_t right) {
-    uint64_t key = ((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u;
-    size_t at = (size_t)(key >> bpe->shift);
+    size_t at = (size_t)(hash_of(left, right) >> bpe->shift);
     for (size_t probe = 0; probe < PROBES; probe++) {
         struct bpe_slot *slot = &bpe->slots[(at + probe) & bpe->mask];
         if (slot->left == UINT32_MAX || (slot->left == left && slot->right == right))

@@ -86,7 +86,7 @@ void clean_text(const char *text, size_t begin, size_t end, struct clean *out, i
             /* ASCII before ASCII is a segment of its own; most prompts are nothing else */
             if (byte > ' ' && byte < 0x7F) {
                 writer.after_space = 0;
-                put_byte(out, (char)(byte + ((unsigned)byte - 'A' < 26u ? 32u : 0u)), at);
+                put_byte(out, (char)(byte >= 'A' && byte <= 'Z' ? byte + ('a' - 'A') : byte), at);
             } else {
                 put_point(&writer, byte, at, 1, 0);
             }

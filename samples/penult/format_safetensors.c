@@ -48,7 +48,7 @@ bool write_safetensors(FILE *to, const struct tensor *const *tensors, size_t cou
         return false;
     }
     size_t used = strlen(text);
-    size_t padding = -used & 7u;
+    size_t padding = (8 - used % 8) % 8;
     for (unsigned i = 0; i < 8; i++) {
         length[i] = (unsigned char)((uint64_t)(used + padding) >> 8 * i & 255u);
     }

@@ -8,6 +8,7 @@
 
 #include "../../encoder/base/half.h"
 #include "../../encoder/base/workers.h"
+#include "../../encoder/base/wrap.h"
 #include "../../encoder/kernels/choose.h"
 #include "../../encoder/kernels/cpu.h"
 #include "../unit/unit.h"
@@ -17,6 +18,7 @@
 
 static uint32_t seed = 1;
 
+WRAPS("the generator works modulo 2^32")
 static inline float random_float(void) {
     seed = seed * 1664525u + 1013904223u;
     return (float)(int32_t)seed * 0x1p-31f;

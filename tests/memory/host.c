@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../encoder/base/wrap.h"
+
 const penult_api *api;
 static unsigned checks, failures;
 
@@ -164,6 +166,7 @@ void batch_free(struct batch *batch) {
     free(batch->ids);
 }
 
+WRAPS("FNV-1a multiplies modulo 2^64")
 uint64_t batch_bits(const struct batch *batch) {
     uint64_t hash = 14695981039346656037u;
     for (size_t i = 0; i < batch->bytes; i++)
@@ -171,6 +174,7 @@ uint64_t batch_bits(const struct batch *batch) {
     return hash;
 }
 
+WRAPS("the generator works modulo 2^32")
 char *long_text(size_t bytes) {
     static const char *const words[] = {"castle ", "at ", "dawn, ", "caf\xc3\xa9 ", "8k ", "masterpiece ", "it's ", "--- "};
     char *text = claim(bytes + 1);

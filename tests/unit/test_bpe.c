@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 
+#include "../../encoder/base/wrap.h"
 #include "../../encoder/text/added.h"
 #include "../../encoder/text/bpe.h"
 #include "../../encoder/text/split.h"
@@ -12,6 +13,7 @@ enum { SYMBOLS = 4, LONGEST = 300 };
 
 static uint64_t seed = 1;
 
+WRAPS("the generator works modulo 2^64")
 static unsigned random_below(unsigned below) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     return (unsigned)(seed >> 33) % below;

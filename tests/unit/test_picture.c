@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <png.h>
 
+#include "../../encoder/base/wrap.h"
 #include "../../samples/picture/canvas.h"
 #include "../../samples/picture/colour_map.h"
 #include "../../samples/picture/font.h"
@@ -81,7 +82,7 @@ static void utf8_is_decoded_strictly(void **state) {
         char bytes[4];
         uint32_t found;
         size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-        for (size_t i = length; i-- > 1;) {
+        for (size_t i = length - 1; i > 0; i--) {
             bytes[i] = (char)(0x80 | (code >> 6 * (length - 1 - i) & 0x3F));
         }
         static const uint32_t lead[5] = {0, 0, 0xC0, 0xE0, 0xF0};
@@ -216,6 +217,7 @@ static void colours_are_even(void **state) {
 }
 
 /* A normal distribution by the sum of twelve uniform numbers; seeded, so that failures repeat. */
+WRAPS("the generator works modulo 2^64")
 static float *normal_values(size_t count) {
     float *values = malloc(count * sizeof *values);
     uint64_t seed = 2024;
@@ -308,6 +310,7 @@ static void read_png(FILE *file, struct canvas *canvas) {
 }
 
 /* Protects the file: what libpng decodes is what was drawn, pixel for pixel. */
+WRAPS("the generator works modulo 2^32")
 static void png_decodes_to_what_was_drawn(void **state) {
     (void)state;
     struct canvas drawn, read;

@@ -5,6 +5,7 @@
 
 #include "../../encoder/base/file.h"
 #include "../../encoder/base/memory.h"
+#include "../../encoder/base/wrap.h"
 #include "../../encoder/format/vocab.h"
 #include "tokens.h"
 
@@ -24,6 +25,7 @@ struct golden {
     size_t line, texts, frames, blocks, sections;
 };
 
+WRAPS("FNV-1a multiplies modulo 2^64")
 static uint64_t fnv(uint64_t value, const void *bytes, size_t size) {
     const unsigned char *p = bytes;
     for (size_t i = 0; i < size; i++)
