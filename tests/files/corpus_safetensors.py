@@ -67,12 +67,11 @@ def s3():
 def s4():
     limit = struct.pack("<Q", LIMIT)
     yield case("S4", "zeros", Sparse(limit, 8 + LIMIT), "FORMAT", "JSON at byte 0", "expected a value")
-    yield case("S4", "then-zeros", Sparse(limit + b"{}", 8 + LIMIT), "FORMAT", "JSON at byte 2", "nothing after the value")
-    yield case("S4", "open-string", Sparse(limit + b'{"', 8 + LIMIT), "FORMAT", "JSON at byte 2", "no control character")
-    yield case("S4", "more-data", Sparse(limit + b"[", 2 * LIMIT), "FORMAT", "found an array", "expected an object")
-    yield case("S4", "short", Sparse(limit, 7 + LIMIT), "TRUNCATED", f"says its header has {LIMIT} bytes")
+    yield case("S4", "no-header", limit, "TRUNCATED", f"says its header has {LIMIT} bytes", "the file has 0")
+    yield case("S4", "one-short", Sparse(limit, 7 + LIMIT), "TRUNCATED", f"says its header has {LIMIT} bytes")
     yield case("S4", "above", Sparse(struct.pack("<Q", LIMIT + 1), 9 + LIMIT), "FORMAT", f"{LIMIT + 1} bytes", "at most")
-    yield case("S4", "terabyte", Sparse(struct.pack("<Q", 2) + b"{}", 2**40), "TRAILING", f"has {2**40 - 10} behind")
+    yield case("S4", "above-in-a-small-file", struct.pack("<Q", LIMIT + 1) + WHOLE[8:], "FORMAT", f"{LIMIT + 1} bytes")
+    yield case("S4", "a-terabyte-of-data", Sparse(struct.pack("<Q", 2) + b"{}", 2**40), "TRAILING", f"has {2**40 - 10} behind")
 
 
 def s5():
@@ -250,7 +249,10 @@ def large():
     """What takes a hundred megabytes of disk: not in `make test`."""
     many = ",".join(f'"t{i}":' + raw(shape="[1]", offsets=f"[{END + i},{END + i + 1}]") for i in range(1_000_000))
     yield case("S14", "1000000-tensors", W.file(many, data=b"\0" * 1_000_000), "OK")
-    plain = W.header()
+    limit, plain = struct.pack("<Q", LIMIT), W.header()
+    yield case("S4", "then-zeros", Sparse(limit + b"{}", 8 + LIMIT), "FORMAT", "JSON at byte 2", "nothing after the value")
+    yield case("S4", "open-string", Sparse(limit + b'{"', 8 + LIMIT), "FORMAT", "JSON at byte 2", "no control character")
+    yield case("S4", "more-data", Sparse(limit + b"[", 2 * LIMIT), "FORMAT", "found an array", "expected an object")
     yield case("S4", "blanks", container(plain + b" " * (LIMIT - len(plain)), W.data), "OK")
 
 

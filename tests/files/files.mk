@@ -11,7 +11,7 @@
 REFERENCE_PYTHON ?=
 FILE_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g $(WARNINGS) $(HARDENING) -MMD -MP
 FILE_TESTS = $(patsubst tests/files/%.c,$(B)/files/%,$(wildcard tests/files/test_*.c))
-FILE_ENGINE = $(B)/files/mechanical
+FILE_ENGINE = $(B)/files/mechanical $(B)/files/read_headers
 FILE_CORPUS = $(B)/files/corpus/manifest.tsv
 FILE_PROGRAMS = $(FILE_TESTS) $(FILE_ENGINE) $(FILE_CORPUS)
 
@@ -41,9 +41,12 @@ $(B)/files/corpus-large/manifest.tsv: $(FILE_GENERATORS)
 
 FILE_COMMANDS = \
     "$(B)/files/test_corpus $(B)/penult.so $(FILE_CORPUS)" \
+    "$(PYTHON) tests/files/test_corpus_command.py $(B)/penult $(FILE_CORPUS) 12" \
     "$(B)/files/mechanical 11" \
     "$(B)/files/test_unusual $(B)/penult.so $(MODEL)" \
-    "$(B)/files/test_changes $(B)/penult.so $(MODEL) 6"
+    "$(B)/files/test_changes $(B)/penult.so $(MODEL) 4" \
+    "$(PYTHON) tests/files/test_numbers.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/files/test_headers.py $(B)/files/read_headers 20000"
 
 .PHONY: check-files check-files-run check-files-san
 check-files: $(B)/penult.so $(B)/penult $(FILE_PROGRAMS) $(B)/files/corpus-large/manifest.tsv
@@ -56,5 +59,8 @@ check-files-san: $(B)/files/mechanical
 check-files-run:
 	@PYTHONDONTWRITEBYTECODE=1 B=$(B) $(PYTHON) tests/run_tests.py \
 	    "$(B)/files/test_corpus $(B)/penult.so $(B)/files/corpus-large/manifest.tsv" \
+	    "$(PYTHON) tests/files/test_corpus_command.py $(B)/penult $(FILE_CORPUS) 1" \
 	    "$(B)/files/test_unusual $(B)/penult.so $(MODEL)" \
-	    "$(B)/files/test_changes $(B)/penult.so $(MODEL) 100"
+	    "$(B)/files/test_changes $(B)/penult.so $(MODEL) 100" \
+	    "$(PYTHON) tests/files/test_numbers.py $(B)/penult.so $(MODEL) all" \
+	    "$(PYTHON) tests/files/test_headers.py $(B)/files/read_headers 1000000 $(REFERENCE_PYTHON)"

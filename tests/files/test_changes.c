@@ -3,7 +3,7 @@
  * sentence that names the file; a copied model never dies; a mapped one dies of SIGBUS at most, and only if its file
  * shrank while it opened or encoded, as penult.h says. What happens between two encodes: tests/memory/test_files.c.
  *
- *     test_changes PLUGIN MODEL [POINTS]      POINTS of each change and moment, default 100 */
+ *     test_changes PLUGIN MODEL [POINTS]      POINTS of each change, default and most 100 */
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
@@ -89,8 +89,8 @@ static enum verdict open_and_encode(uint32_t access, const struct change *change
 }
 
 /* In a child, because a mapping may end in SIGBUS: the verdict is its exit status. */
-static enum verdict in_child(enum verdict (*run)(const struct change *, unsigned, unsigned), const struct change *change,
-                             unsigned point, unsigned points) {
+static enum verdict in_child(enum verdict (*run)(const struct change *, unsigned), const struct change *change,
+                             unsigned point) {
     fflush(stdout);
     pid_t child = fork();
     if (child < 0)
@@ -99,7 +99,7 @@ static enum verdict in_child(enum verdict (*run)(const struct change *, unsigned
         static const struct rlimit none = {0, 0};
         setrlimit(RLIMIT_CORE, &none);
         alarm(20); /* a hang is a death by SIGALRM, which is not allowed */
-        enum verdict verdict = run(change, point, points);
+        enum verdict verdict = run(change, point);
         fflush(stdout);
         _exit(CHILD_SAYS + (int)verdict);
     }
@@ -114,8 +114,7 @@ static enum verdict in_child(enum verdict (*run)(const struct change *, unsigned
     return WRONG;
 }
 
-static enum verdict map_open_in_child(const struct change *change, unsigned point, unsigned points) {
-    (void)points;
+static enum verdict map_open_in_child(const struct change *change, unsigned point) {
     return open_and_encode(PENULT_MAP, change, point);
 }
 
@@ -145,8 +144,10 @@ static int32_t make_at_block(void *user, const penult_progress *progress) {
     return 0;
 }
 
-/* point 0 to 3: between the blocks, from the progress callback; above: from another thread, spread over an encode's time. */
-static enum verdict during(uint32_t access, const struct change *change, unsigned point, unsigned points) {
+/* point 0 to 3: between the blocks, from the progress callback; above, below MOMENTS: from another thread, spread over an
+ * encode's time. */
+#define MOMENTS 100
+static enum verdict during(uint32_t access, const struct change *change, unsigned point) {
     penult_model *model;
     penult_error error;
     struct batch batch;
@@ -165,7 +166,7 @@ static enum verdict during(uint32_t access, const struct change *change, unsigne
     }
     struct at_block at = {change, point + 1};
     struct late_change late = {.change = change};
-    double delay = median(took, 3) * point / points;
+    double delay = median(took, 3) * point / MOMENTS;
     late.delay.tv_nsec = (long)(fmin(delay, 0.9) * 1e9);
     pthread_t thread;
     int has_thread = point >= 4;
@@ -201,8 +202,8 @@ static enum verdict during(uint32_t access, const struct change *change, unsigne
     return verdict;
 }
 
-static enum verdict map_during(const struct change *change, unsigned point, unsigned points) {
-    return during(PENULT_MAP, change, point, points);
+static enum verdict map_during(const struct change *change, unsigned point) {
+    return during(PENULT_MAP, change, point);
 }
 
 /* ---- all changes at all points -------------------------------------------------------------------------------------- */
@@ -243,11 +244,11 @@ static void change_everything(unsigned points) {
         }
         for (unsigned p = 0; p < points; p++) {
             copying[open_and_encode(PENULT_COPY, change, p * copy_reads / points)]++;
-            copied[during(PENULT_COPY, change, p, points)]++;
+            copied[during(PENULT_COPY, change, p * MOMENTS / points)]++;
         }
         for (unsigned p = 0; p < points; p++) {
-            mapping[in_child(map_open_in_child, change, p * map_reads / points, points)]++;
-            encoding[in_child(map_during, change, p, points)]++;
+            mapping[in_child(map_open_in_child, change, p * map_reads / points)]++;
+            encoding[in_child(map_during, change, p * MOMENTS / points)]++;
         }
         tell("while it is copied", change, copying);
         tell("while it is opened mapped", change, mapping);
@@ -365,7 +366,7 @@ int main(int argc, char **argv) {
     unsigned points = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 100;
     static const char *const parents[] = {"/tmp", "/dev/shm"};
     struct stat first, second;
-    if (argc < 3 || points == 0)
+    if (argc < 3 || points == 0 || points > MOMENTS)
         give_up("usage: test_changes PLUGIN MODEL [POINTS]");
     alarm(590);
     host_load(argv);

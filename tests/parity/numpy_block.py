@@ -6,9 +6,9 @@ import numpy as np
 import weights
 
 
-def tower(tensors, ids, geometry, pooled_at):
+def tower(tensors, ids, geometry, pooled_at, dtype=np.float64):
     """tensors: {name as in CLIPTextModel: array}; ids [B,T]; pooled_at [B]. Returns the same names as reference.py."""
-    tensors = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+    tensors = {name: np.asarray(value, dtype) for name, value in tensors.items()}
     x = tensors["embeddings.token_embedding.weight"][ids]
     x = x + tensors["embeddings.position_embedding.weight"][:ids.shape[1]]
     result = {"hidden 0": x}
