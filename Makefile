@@ -34,7 +34,7 @@ LIBDIR_MULTIARCH := /usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null)
 INCLUDE_MULTIARCH := /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 OPENBLAS ?= $(wildcard $(LIBDIR_MULTIARCH)/openblas-serial/libopenblas.a)
 UTF8PROC ?= $(firstword $(wildcard $(LIBDIR_MULTIARCH)/libutf8proc.a) -lutf8proc)
-WRAPPED_MEMORY = blas_memory_alloc blas_memory_free
+WRAPPED_MEMORY = blas_memory_alloc blas_memory_free gotoblas_dynamic_quit
 WRAPPED_MANNERS = getenv puts fputs __printf_chk __fprintf_chk fwrite perror exit stderr
 ifneq ($(OPENBLAS),)
 BLAS_LINK = $(OPENBLAS) $(WRAPPED_MEMORY:%=-Wl,--wrap=%)

@@ -26,6 +26,7 @@
 
 void *__wrap_blas_memory_alloc(int position);
 void __wrap_blas_memory_free(void *buffer);
+void __wrap_gotoblas_dynamic_quit(void);
 char *__wrap_getenv(const char *name);
 int __wrap_puts(const char *text);
 int __wrap_fputs(const char *text, FILE *stream);
@@ -43,6 +44,11 @@ void *__wrap_blas_memory_alloc(int position) {
 
 void __wrap_blas_memory_free(void *buffer) {
     (void)buffer;
+}
+
+/* OpenBLAS's destructor would take its table of kernels away. A host may exit while an encode runs, and other libraries may
+ * take their time to end: until then there are workers that look into that table. */
+void __wrap_gotoblas_dynamic_quit(void) {
 }
 
 /* The environment is the host's. A build for tests forces one core type here (Makefile: BLAS_CORETYPE). */

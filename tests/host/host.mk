@@ -57,5 +57,5 @@ HOST_COMMANDS = "$(B)/host/test_contract $(B)/host/contract.so $(B)/host/bad_gue
     $(call under_contract,$(B)/host/test_callbacks $(B)/host/contract.so $(MODEL)) \
     "$(HOST_LOADING) 200" \
     "$(PYTHON) tests/host/test_beside.py $(B)/penult.so $(MODEL) 0.5" \
-    "$(B)/host/test_moments $(B)/penult.so $(MODEL) 5" \
+    "$(B)/host/test_moments $(B)/penult.so $(MODEL) $(B)/host/neighbour.so 8" \
     "$(B)/host/test_gemms $(B)/penult.so $(MODEL) 20000"

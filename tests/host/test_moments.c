@@ -2,8 +2,11 @@
  * from main, pthread_exit, SIGTERM, dlclose, fork and posix_spawn at random moments of it do what they always do, within
  * two seconds, and an encode that goes on gives the right bits.
  *
- *     test_moments PLUGIN MODEL [MOMENTS [SEED]]     each of MOMENTS is a process of its own */
-#include <errno.h>
+ *     test_moments PLUGIN MODEL NEIGHBOUR [MOMENTS [SEED]]     each of MOMENTS is a process of its own
+ *
+ * Half of them compute with OpenBLAS, which has a constructor and a destructor of its own. NEIGHBOUR is another library of
+ * the host's, whose end comes after the plugin's and takes its time in half of the exits: workers compute all the while. */
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,18 +23,26 @@
 
 #define TEXT "a castle at dawn, 8k"
 #define PROMPTS 8
+#define LINGER 100 /* milliseconds */
 #define MOST_SECONDS 2.0
 #define HANG_SECONDS 30.0 /* until a process counts as one that never ends */
 
 extern char **environ;
 
-static const char *plugin_path, *model_path;
+static const char *model_path;
 static struct penult_library library;
 static penult_model *model;
 static penult_session *session;
 static struct batch batch;
-static uint64_t right;
-static double whole; /* seconds of an encode */
+static long *lingers; /* the neighbour's */
+static uint32_t kernels;
+static const struct {
+    uint32_t kernels;
+    const char *name;
+} sets[] = {{0, "best"}, {PENULT_KERNELS_OPENBLAS, "openblas"}};
+#define SETS (sizeof sets / sizeof sets[0])
+static uint64_t right, right_of[SETS];
+static double whole, whole_of[SETS]; /* seconds of an encode */
 
 /* ---- what a child tells --------------------------------------------------------------------------------------------- */
 
@@ -59,7 +70,7 @@ static _Atomic unsigned wrong;
 
 static void open_all(void) {
     model = host_open(model_path, NULL, PENULT_MAP);
-    session = host_session(model, 2, PROMPTS, 0);
+    session = host_session(model, 2, PROMPTS, kernels);
     batch_make(&batch, model, PROMPTS, TEXT, strlen(TEXT), WANT_POOLED);
 }
 
@@ -103,8 +114,13 @@ static void finish(pthread_t thread) {
 
 /* ---- what happens --------------------------------------------------------------------------------------------------- */
 
+static void linger(unsigned number) {
+    *lingers = number / SETS % 2 ? LINGER : 0;
+}
+
 static int by_exit(pthread_t thread, unsigned number) {
-    (void)thread, (void)number;
+    (void)thread;
+    linger(number);
     exit(7);
 }
 
@@ -114,7 +130,8 @@ static int by__exit(pthread_t thread, unsigned number) {
 }
 
 static int by_return(pthread_t thread, unsigned number) {
-    (void)thread, (void)number;
+    (void)thread;
+    linger(number);
     return 9; /* all the way out of main */
 }
 
@@ -142,7 +159,7 @@ static int by_dlclose(pthread_t thread, unsigned number) {
 static void live_on(unsigned number) {
     struct batch own;
     penult_error error;
-    switch (number % 5) {
+    switch (number / SETS % 5) {
     case 0:
         _exit(api->encode_text(session, &batch.request, NULL, &error) == PENULT_E_WRONG_PROCESS ? 0 : 1);
     case 1:
@@ -157,7 +174,7 @@ static void live_on(unsigned number) {
         _exit(0);
     default:
         model = host_open(model_path, NULL, PENULT_MAP);
-        session = host_session(model, 2, PROMPTS, 0);
+        session = host_session(model, 2, PROMPTS, kernels);
         batch_make(&own, model, PROMPTS, TEXT, strlen(TEXT), WANT_POOLED);
         if (api->encode_text(session, &own.request, NULL, &error) != PENULT_OK || batch_bits(&own) != right)
             _exit(3);
@@ -257,41 +274,51 @@ static void judge(const struct kind *kind, unsigned number, int from, int status
         good &= strchr(tells, *each) != NULL;
     tally->good += (unsigned)good;
     if (!good && !tally->first[0])
-        snprintf(tally->first, sizeof tally->first, "; moment %u: status %#x (%#x expected), told \"%s\" (\"%s\")%s, %.2f s",
-                 number, (unsigned)status, (unsigned)kind->status, tells, kind->tells, bad_child ? ", its child failed" : "",
+        snprintf(tally->first, sizeof tally->first, "; moment %u (%s): status %#x (%#x expected), told \"%s\" (\"%s\")%s, %.2f s",
+                 number, sets[number % SETS].name, (unsigned)status, (unsigned)kind->status, tells, kind->tells, bad_child ? ", its child failed" : "",
                  took);
 }
 
-static void measure(void) {
+static void measure(size_t set) {
+    kernels = sets[set].kernels;
     open_all();
     for (int i = 0; i < 4; i++) {
         double began = seconds();
         if (api->encode_text(session, &batch.request, NULL, NULL) != PENULT_OK)
             give_up("encode_text");
-        whole = i == 1 || seconds() - began < whole ? seconds() - began : whole;
+        double took = seconds() - began;
+        whole_of[set] = i == 0 || took < whole_of[set] ? took : whole_of[set];
     }
-    right = batch_bits(&batch);
+    right_of[set] = batch_bits(&batch);
     close_all();
 }
 
 int main(int argc, char **argv) {
     char why[512];
-    if (argc < 3 || argc > 5)
-        give_up("usage: test_moments PLUGIN MODEL [MOMENTS [SEED]]");
-    plugin_path = argv[1];
+    if (argc < 4 || argc > 6)
+        give_up("usage: test_moments PLUGIN MODEL NEIGHBOUR [MOMENTS [SEED]]");
     model_path = argv[2];
-    unsigned moments = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 5;
-    uint32_t random = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : (uint32_t)time(NULL);
-    if (penult_load(&library, plugin_path, why, sizeof why) != 0)
+    unsigned moments = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 5;
+    uint32_t random = argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 10) : (uint32_t)time(NULL);
+    if (penult_load(&library, argv[1], why, sizeof why) != 0)
         give_up("%s", why);
     api = library.api;
-    measure();
-    say("%u moments of each kind in an encode of %.1f ms; seed %u", moments, whole * 1e3, random);
+    void *neighbour = dlopen(argv[3], RTLD_LAZY); /* it lacks functions that nobody calls here */
+    lingers = neighbour ? dlsym(neighbour, "neighbour_lingers") : NULL;
+    if (!lingers)
+        give_up("%s is no neighbour", argv[3]);
+    for (size_t set = 0; set < SETS; set++)
+        measure(set);
+    say("%u moments of each kind, in encodes of %.1f ms (%s) and %.1f ms (%s); seed %u", moments, whole_of[0] * 1e3,
+        sets[0].name, whole_of[1] * 1e3, sets[1].name, random);
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
         struct tally tally = {.good = 0};
         for (unsigned i = 0; i < moments; i++) {
             int ends[2];
             random = random * 1664525u + 1013904223u;
+            kernels = sets[i % SETS].kernels;
+            right = right_of[i % SETS];
+            whole = whole_of[i % SETS];
             double delay = whole * 0.95 * (double)(random >> 8) / 16777216.0;
             fflush(stdout);
             if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
