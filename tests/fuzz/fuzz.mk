@@ -1,22 +1,71 @@
-# fuzz.mk - fuzz targets. For tests.mk to include; uses the Makefile's variables.
+# fuzz.mk - fuzz targets: any bytes at the parsers, the tokenizer and the ABI. For tests.mk to include; uses the Makefile's
+# variables.
+#
+#   make fuzz            every target under libFuzzer with ASan and UBSan, for FUZZ_SECONDS=60 each; FUZZ_RUNS=n for n
+#                        executions each instead; FUZZ_TARGET="config api" only those; FUZZ_JOBS=2 as many at once.
+#                        Needs clang. What it finds, the corpus and the ledger stay in build/fuzzing/fuzz.
+#   make fuzz-replay     the seeds and every past finding once, and some thousand inputs made of them: with sanitizers and
+#                        with the flags of a release. Any compiler; half a minute.
+#
+# Targets are fuzz_NAME.c; tests/fuzz/LOG.md has what was run.
 
-# FUZZ_SECONDS of each target from the committed seeds; what it finds stays in build/fuzz. needs clang
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-$(B)/fuzz/safetensors: FUZZ_WRAPS = -Wl,--wrap=calloc -Wl,--wrap=realloc
-$(B)/fuzz/%: tests/fuzz/fuzz_%.c $(ENGINE_OBJECTS)
-	@mkdir -p $(@D)
-	$(call say,FUZZ,$@)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    -o $@ $(filter %.c %.o,$^) $(BLAS_LINK) $(UTF8PROC) $(FUZZ_WRAPS) -lm
-fuzz:
-	@$(MAKE) --no-print-directory B=$(B)/fuzzing CC=clang SANITIZE=address,undefined,fuzzer-no-link fuzz-run
-.PHONY: fuzz-run
-fuzz-run: $(FUZZ_TARGETS:%=$(B)/fuzz/%)
-	@for target in $(FUZZ_TARGETS); do \
-	    mkdir -p $(B)/fuzz/corpus-$$target; \
-	    dict=tests/fuzz/$$target.dict; \
-	    $(B)/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=8192 -print_final_stats=1 \
-	        -artifact_prefix=$(B)/fuzz/ $$( [ -f $$dict ] && echo -dict=$$dict ) \
-	        $(B)/fuzz/corpus-$$target tests/fuzz/seeds/$$target 2>&1 | tail -n 12 || exit 1; \
-	done
+FUZZ_RUNS ?=
+FUZZ_JOBS ?= 1
+FUZZ_REPLAY_RUNS ?= 5000
+FUZZ_TARGETS = safetensors config vocab tokenizer_json prompt api
+FUZZ_TARGET ?= $(FUZZ_TARGETS)
+
+FUZZ_SHARED = tests/fuzz/fuzz.c tests/fuzz/json_mutate.c tests/fuzz/parts.c tests/fuzz/tokens.c
+FUZZ_HEADERS = $(wildcard tests/fuzz/*.h)
+FUZZ_WRAPPED = malloc calloc realloc free mmap munmap
+FUZZ_WRAPPED_safetensors = pread
+FUZZ_WRAPPED_api = pread open fstat stat lstat mprotect madvise pthread_create kernels_choose \
+    workers_open workers_close workers_run worker_each
+FUZZ_MORE_api = tests/fuzz/api_encode.c tests/fuzz/api_system.c tests/fuzz/api_workers.c \
+    tests/fuzz/api_world.c $(PLUGIN_OBJECTS)
+FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -O2 -g $(WARNINGS) $(HARDENING) $(CFLAGS)
+
+# The loops of the arithmetic branch on sizes alone: tracing each turn takes most of an encode's time and shows nothing.
+ifneq ($(findstring fuzzer,$(SANITIZE))$(findstring coverage,$(CFLAGS)),)
+$(B)/obj/encoder/kernels/%.o: override CFLAGS = -fno-sanitize=fuzzer-no-link
+endif
+
+# $(1): the kind, fuzz or replay; $(2): the target; $(3): what makes it that kind
+define fuzz_program
+$(B)/$(1)/$(2): tests/fuzz/fuzz_$(2).c $(FUZZ_SHARED) $(FUZZ_MORE_$(2)) $(ENGINE_OBJECTS) $(3) $(FUZZ_HEADERS)
+	@mkdir -p $$(@D)
+	$$(call say,FUZZ,$$@)
+	$$(Q)$$(CC) $$(FUZZ_CFLAGS) $(if $(filter fuzz,$(1)),-fsanitize=fuzzer) -o $$@ $$(filter %.c %.o,$$^) $$(BLAS_LINK) \
+	    $$(UTF8PROC) $$(patsubst %,-Wl$$(comma)--wrap=%,$$(FUZZ_WRAPPED) $$(FUZZ_WRAPPED_$(2))) -lm -pthread
+endef
+$(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_program,fuzz,$(target),)))
+$(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_program,replay,$(target),tests/fuzz/replay.c)))
+
+# OpenBLAS is left out: it is not instrumented, and parsers and ABI are what is asked. The target api goes without the traces of
+# comparisons: its input is a table of calls, in which there is nothing to match, and they take half of its time.
+FUZZ_BUILD = OPENBLAS= CC=clang
+FUZZ_TRACED = B=$(B)/fuzzing SANITIZE=address,undefined,fuzzer-no-link
+FUZZ_UNTRACED = B=$(B)/fuzzing/untraced SANITIZE=address,undefined CFLAGS=-fsanitize-coverage=inline-8bit-counters,pc-table,indirect-calls
+FUZZ_TRACED_TARGET = $(filter-out api,$(FUZZ_TARGET))
+FUZZ_HOME = $(B)/fuzzing/fuzz
+
+.PHONY: fuzz fuzz-programs fuzz-replay fuzz-replay-run
+fuzz-programs:
+	@command -v clang >/dev/null || { echo "make fuzz needs clang (libFuzzer): apt-get install clang-14 libclang-rt-14-dev"; exit 1; }
+	$(if $(FUZZ_TRACED_TARGET),@$(MAKE) --no-print-directory $(FUZZ_BUILD) $(FUZZ_TRACED) $(FUZZ_TRACED_TARGET:%=$(FUZZ_HOME)/%))
+	$(if $(filter api,$(FUZZ_TARGET)),@$(MAKE) --no-print-directory $(FUZZ_BUILD) $(FUZZ_UNTRACED) $(B)/fuzzing/untraced/fuzz/api && \
+	    mkdir -p $(FUZZ_HOME) && cp -p $(B)/fuzzing/untraced/fuzz/api $(FUZZ_HOME)/api)
+
+fuzz: fuzz-programs
+	@$(PYTHON) tests/fuzz/seeds.py $(FUZZ_HOME)/seeds
+	@printf '%s\n' $(FUZZ_TARGET) | FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RUNS=$(FUZZ_RUNS) \
+	    xargs -P $(FUZZ_JOBS) -n 1 sh tests/fuzz/run.sh $(FUZZ_HOME)
+
+fuzz-replay:
+	@$(MAKE) --no-print-directory B=$(B)/fuzzing/sanitized OPENBLAS= SANITIZE=address,undefined fuzz-replay-run
+	@$(MAKE) --no-print-directory B=$(B)/fuzzing/release OPENBLAS= fuzz-replay-run
+fuzz-replay-run: $(FUZZ_TARGET:%=$(B)/replay/%)
+	@$(PYTHON) tests/fuzz/seeds.py $(B)/seeds
+	@$(PYTHON) tests/run_tests.py \
+	    $(foreach target,$(FUZZ_TARGET),"$(B)/replay/$(target) -n $(FUZZ_REPLAY_RUNS) $(B)/seeds/$(target)")
