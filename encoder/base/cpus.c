@@ -17,12 +17,14 @@ static int read_text(const char *path, char *out, size_t room) {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
         return 0;
-    ssize_t got = read(descriptor, out, room - 1);
+    size_t size = 0;
+    ssize_t got;
+    /* a part of a number would be another number */
+    while ((got = read(descriptor, out + size, room - 1 - size)) > 0 || (got < 0 && errno == EINTR))
+        size += got > 0 ? (size_t)got : 0;
     close(descriptor);
-    if (got < 0)
-        return 0;
-    out[got] = '\0';
-    return 1;
+    out[size] = '\0';
+    return got == 0;
 }
 
 /* A positive decimal at *p, moved behind it; 0 for anything else ("max", "-1"). */

@@ -70,7 +70,10 @@ int file_open(struct file *file, const char *directory, const char *name, struct
         return fault_set(fault, FAULT_ARGUMENT, "the path of %.200s is longer than the %d bytes that the system takes", name,
                          PATH_MAX);
     /* O_NONBLOCK: a FIFO must not hang us; it means nothing to a regular file */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int descriptor;
+    do
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    while (descriptor < 0 && errno == EINTR); /* a signal of the host's, while a network's or a user's file system answers */
     if (descriptor < 0)
         return file_fault(fault, path, "open it", errno);
     if (fstat(descriptor, &status) != 0) {
