@@ -1,18 +1,75 @@
 # faults.mk - tests by hosts whose system says no. For tests.mk to include; uses the Makefile's variables.
 #
+#   make check-faults    everything: each call that the plugin makes refused in turn, pairs of refusals, cancels, limits; then
+#                        the refusals and cancels once more under AddressSanitizer and UBSan, which needs clang. Prints its
+#                        tables at the end. CHECK_FAULTS_SHORT=1: samples of the same, in a fraction of the time
+#
 # FAULT_PROGRAMS and FAULT_COMMANDS are what `make test` builds and runs of them.
 
-FAULT_PROGRAMS = $(patsubst tests/faults/%.c,$(B)/faults/%,$(wildcard tests/faults/test_*.c))
+FAULT_MODELS = $(B)/faults/models
+FAULT_TESTS = $(patsubst tests/faults/%.c,$(B)/faults/%,$(wildcard tests/faults/test_*.c))
+FAULT_PROGRAMS = $(FAULT_TESTS) $(FAULT_MODELS)/made
 
 # --export-dynamic: the plugin and glibc bind to the program's own malloc, mmap, ...
-$(B)/faults/%: tests/faults/%.c tests/faults/interpose.c tests/memory/host.c
+FAULT_SOURCES = tests/memory/host.c
+$(B)/faults/test_faults $(B)/faults/test_pairs: FAULT_SOURCES += tests/faults/life.c
+$(B)/faults/test_faults $(B)/faults/test_pairs $(B)/faults/test_no_allocation: FAULT_SOURCES += tests/faults/interpose.c
+$(B)/faults/test_faults: FAULT_SOURCES += tests/faults/imports.c
+$(B)/faults/test_limits $(B)/faults/test_resources: FAULT_SOURCES += tests/faults/limits.c
+$(B)/faults/test_%: tests/faults/test_%.c $(wildcard tests/faults/*.[ch]) tests/memory/host.c
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
-	$(Q)$(CC) $(MEMORY_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) -Wl,--export-dynamic -ldl -pthread $(LDFLAGS)
+	$(Q)$(CC) $(MEMORY_CFLAGS) $(FAULT_SANITIZE) $(CFLAGS) -o $@ $< $(FAULT_SOURCES) -Wl,--export-dynamic -ldl -pthread \
+	    $(LDFLAGS)
+FAULT_SANITIZE = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 
--include $(FAULT_PROGRAMS:=.d)
+$(FAULT_MODELS)/made: tests/faults/models.py tests/model/folders.py $(wildcard $(MODEL)/*)
+	@mkdir -p $(@D)
+	$(call say,MAKE,$(@D))
+	$(Q)PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/faults/models.py $(MODEL) $(@D) && touch $@
 
-FAULT_SMALL = \
-    "$(B)/faults/test_no_allocation $(B)/penult.so $(MODEL)" \
-    "$(B)/faults/test_faults $(B)/penult.so $(MODEL)"
-FAULT_COMMANDS = $(FAULT_SMALL) "$(B)/faults/test_limits $(B)/penult.so $(MODEL) 64"
+-include $(FAULT_TESTS:=.d)
+
+fault_test = "$(B)/faults/$(1) $(B)/penult.so $(MODEL)$(2)"
+fault_cancel = "$(B)/faults/test_cancel $(B)/penult.so $(FAULT_MODELS)/deep $(1)"
+
+FAULT_SMALL = $(call fault_test,test_no_allocation) $(call fault_test,test_faults, $(FAULT_MODELS) quick)
+FAULT_COMMANDS = $(FAULT_SMALL) \
+    $(call fault_test,test_pairs, $(FAULT_MODELS) 200) \
+    $(call fault_cancel,200) \
+    $(call fault_test,test_limits, 128) \
+    $(call fault_test,test_resources)
+
+# ---- make check-faults ------------------------------------------------------------------------------------------------
+
+FAULT_SHORT = $(filter-out 0,$(CHECK_FAULTS_SHORT))
+FAULT_LARGE = $(call fault_test,test_no_allocation) \
+    $(call fault_test,test_faults, $(FAULT_MODELS)) \
+    $(call fault_test,test_pairs, $(FAULT_MODELS) $(if $(FAULT_SHORT),2000,10000)) \
+    $(call fault_cancel,$(if $(FAULT_SHORT),2000,10000)) \
+    $(call fault_test,test_limits, $(if $(FAULT_SHORT),64,16)) \
+    $(call fault_test,test_resources)
+# Address-space limits leave no room for a sanitizer's shadow.
+FAULT_SANITIZED = $(call fault_test,test_no_allocation) \
+    $(call fault_test,test_faults, $(FAULT_MODELS) $(if $(FAULT_SHORT),quick)) \
+    $(call fault_test,test_pairs, $(FAULT_MODELS) $(if $(FAULT_SHORT),300,2000)) \
+    $(call fault_cancel,$(if $(FAULT_SHORT),300,2000))
+
+.PHONY: check-faults check-faults-run check-faults-sanitized
+check-faults:
+	@rm -f $(B)/faults/tables.txt
+	@status=0; \
+	$(MAKE) --no-print-directory check-faults-run || status=1; \
+	if command -v clang >/dev/null; then \
+	    $(MAKE) --no-print-directory B=$(B)/faults-asan CC=clang SANITIZE=address,undefined check-faults-sanitized || status=1; \
+	else \
+	    echo "clang is missing: the faults were not tried under sanitizers"; status=1; \
+	fi; \
+	cat $(B)/faults/tables.txt; exit $$status
+
+check-faults-run: $(B)/penult.so $(FAULT_PROGRAMS)
+	@PENULT_TABLES=$(B)/faults/tables.txt $(PYTHON) tests/run_tests.py $(FAULT_LARGE)
+
+check-faults-sanitized: $(B)/penult.so $(FAULT_PROGRAMS)
+	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    $(PYTHON) tests/run_tests.py $(FAULT_SANITIZED)

@@ -1,174 +1,276 @@
-/* test_faults.c - protects a host from a system that says no: every call by which opening a model and a session asks the
- * system for something is refused in turn, once and for ever. Each time: an error that fits, no handle, nothing left behind,
- * and a retry that gives the bits of a clean run.
+/* test_faults.c - protects a host from a system that says no: every call by which the plugin asks the system for something,
+ * in every function of its table, is refused in turn, once and for ever; reads end early, are interrupted or come short. Each
+ * time: the status that fits or none, a message that names the thing, no handle, nothing left behind, and on the next try
+ * the bits of a clean run. Prints how many points there were.
  *
- *     test_faults PLUGIN MODEL */
+ *     test_faults PLUGIN MODEL MODELS [quick] */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
-#include "../memory/host.h"
-#include "interpose.h"
+#include "life.h"
 
-#define MOST_CALLS 20000
-#define TEXT "a castle at dawn, 8k"
+#define MOST_POINTS 20000
+#define SECONDS 300 /* a scenario that takes so long hangs: the alarm ends it */
 
-static const char *model_path;
+/* ---- what can be refused, and what it may become -------------------------------------------------------------------- */
 
-/* One way to open everything. */
-static const struct way {
+#define ONCE 1u        /* each call in turn */
+#define FOR_EVER 2u    /* it and all later ones of its kind */
+#define EVERY_OTHER 4u /* it and each second one after it */
+
+/* status and other: what a refusal becomes; none: the call is made again or was only a hint. passes: or nothing. */
+static const struct fault {
     const char *name;
-    uint32_t access, kernels, threads;
-} ways[] = {
-    {"mapped", PENULT_MAP, 0, 2},
-    {"copied, openblas", PENULT_COPY, PENULT_KERNELS_OPENBLAS, 2},
+    enum call call;
+    enum manner manner;
+    int error;
+    unsigned modes;
+    int32_t status, other;
+    int passes;
+} faults[] = {
+    {"malloc", CALL_MALLOC, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    {"calloc", CALL_CALLOC, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    {"realloc", CALL_REALLOC, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    {"mmap ENOMEM", CALL_MMAP, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    {"mmap EPERM", CALL_MMAP, REFUSE, EPERM, ONCE, PENULT_E_NO_MEMORY, PENULT_E_IO, 0},
+    {"munmap ENOMEM", CALL_MUNMAP, REFUSE, 0, ONCE | FOR_EVER, 0, 0, 0},
+    {"mprotect ENOMEM", CALL_MPROTECT, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    /* that a region shall have no huge pages is a hint, that it shall be backed is not */
+    {"madvise ENOMEM", CALL_MADVISE, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 1},
+    {"madvise EINVAL", CALL_MADVISE, REFUSE, EINVAL, ONCE | FOR_EVER, 0, 0, 0}, /* a kernel from before 5.14 */
+    {"pthread_create", CALL_THREAD, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    {"pthread_attr_init", CALL_ATTR_INIT, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    {"pthread_attr_setstack", CALL_ATTR_STACK, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    {"pthread_attr_setsigmask_np", CALL_ATTR_SIGNALS, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    {"pthread_sigmask", CALL_SIGNALS, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_NO_MEMORY, 0, 0},
+    {"pthread_setname_np", CALL_NAME, REFUSE, 0, ONCE | FOR_EVER, 0, 0, 0},
+    {"open EMFILE", CALL_OPEN, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_IO, 0, 0},
+    {"open ENOMEM", CALL_OPEN, REFUSE, ENOMEM, ONCE, PENULT_E_NO_MEMORY, 0, 0},
+    {"open EINTR", CALL_OPEN, REFUSE, EINTR, ONCE | EVERY_OTHER, 0, 0, 0},
+    {"close EIO", CALL_CLOSE, REFUSE, 0, ONCE | FOR_EVER, 0, 0, 0},
+    {"fstat EIO", CALL_FSTAT, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_IO, 0, 0},
+    {"stat EIO", CALL_STAT, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_IO, 0, 0},
+    /* what cannot be looked at is opened: that says why not, or works */
+    {"lstat EIO", CALL_LSTAT, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_IO, PENULT_E_NOT_FOUND, 1},
+    {"pread EIO", CALL_PREAD, REFUSE, 0, ONCE | FOR_EVER, PENULT_E_IO, 0, 0},
+    {"pread at the end", CALL_PREAD, END, 0, ONCE | FOR_EVER, PENULT_E_TRUNCATED, 0, 0},
+    {"pread EINTR", CALL_PREAD, REFUSE, EINTR, ONCE | EVERY_OTHER, 0, 0, 0},
+    {"pread short", CALL_PREAD, SHORT, 0, ONCE | FOR_EVER, 0, 0, 0},
+    {"read EIO", CALL_READ, REFUSE, 0, ONCE | FOR_EVER, 0, 0, 0},
+    {"read EINTR", CALL_READ, REFUSE, EINTR, ONCE | EVERY_OTHER, 0, 0, 0},
+    {"read short", CALL_READ, SHORT, 0, ONCE | FOR_EVER, 0, 0, 0},
+    {"sched_getaffinity", CALL_AFFINITY, REFUSE, 0, ONCE | FOR_EVER, 0, 0, 0},
+    {"sysconf", CALL_SYSCONF, REFUSE, 0, ONCE | FOR_EVER, 0, 0, 0},
+    {"futex wait EINTR", CALL_WAIT, REFUSE, 0, ONCE | EVERY_OTHER, 0, 0, 0},
 };
 
-struct handles {
-    penult_model *model;
-    penult_session *session;
-    int32_t status;
-    penult_error error;
+/* ---- scenarios ------------------------------------------------------------------------------------------------------ */
+
+#define BIT(call) (1u << CALL_##call)
+#define STARTING (BIT(MMAP) | BIT(MADVISE) | BIT(MPROTECT) | BIT(THREAD) | BIT(ATTR_INIT) | BIT(ATTR_STACK) | BIT(SYSCONF))
+#define STARTING_MAY (BIT(MALLOC) | BIT(CALLOC) | BIT(MUNMAP) | BIT(ATTR_SIGNALS) | BIT(SIGNALS) | BIT(NAME) | BIT(WAIT))
+#define OPENING (BIT(CALLOC) | BIT(REALLOC) | BIT(OPEN) | BIT(CLOSE) | BIT(FSTAT) | BIT(STAT) | BIT(PREAD) | STARTING)
+#define OPENING_MAY (BIT(LSTAT) | STARTING_MAY)
+#define SESSION (BIT(CALLOC) | STARTING)
+#define COUNTING (BIT(OPEN) | BIT(READ) | BIT(CLOSE) | BIT(AFFINITY))
+#define CLOSING_MAY (BIT(SYSCONF) | BIT(WAIT) | BIT(CLOSE) | BIT(NAME))
+
+static const struct way ways[] = {
+    {"open, mapped", IN(MODEL_OPEN), NULL, NULL, PENULT_MAP, 0, 1, 0, 0, OPENING, OPENING_MAY},
+    {"open, copied", IN(MODEL_OPEN), NULL, NULL, PENULT_COPY, 0, 1, 0, 0, OPENING, OPENING_MAY},
+    {"open, tokenizer by its path", IN(MODEL_OPEN), NULL, "tokenizer.json", PENULT_MAP, 0, 1, 0, 0, OPENING, OPENING_MAY},
+    {"open, vocab.json + merges.txt", IN(MODEL_OPEN), "pair", NULL, PENULT_MAP, 0, 1, 0, 0, OPENING, OPENING_MAY},
+    {"open, no tokenizer", IN(MODEL_OPEN), "ids", NULL, PENULT_MAP, 0, 1, 1, 0, OPENING, OPENING_MAY},
+    {"session, 1 thread", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, 0, 1, 0, 0, SESSION, STARTING_MAY},
+    {"session, 2 threads", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, 0, 2, 0, 0, SESSION, STARTING_MAY},
+    {"session, 5 threads", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, 0, 5, 0, 0, SESSION, STARTING_MAY},
+    {"session, threads by the CPUs", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, 0, 0, 0, 0, SESSION | COUNTING, STARTING_MAY},
+    {"session, scalar", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, PENULT_KERNELS_SCALAR, 2, 0, 0, SESSION, STARTING_MAY},
+    {"session, openblas", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, PENULT_KERNELS_OPENBLAS, 2, 0, 0, SESSION, STARTING_MAY},
+    {"session, avx2", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, PENULT_KERNELS_AVX2, 2, 0, 0, SESSION, STARTING_MAY},
+    {"session, avx512", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, PENULT_KERNELS_AVX512, 2, 0, 0, SESSION, STARTING_MAY},
+    {"describe", IN(DESCRIBE), NULL, NULL, PENULT_MAP, 0, 1, 0, 0, 0, 0},
+    {"measure", IN(MEASURE), NULL, NULL, PENULT_MAP, 0, 2, 0, 0, 0, BIT(SYSCONF)},
+    {"measure, threads by the CPUs", IN(MEASURE), NULL, NULL, PENULT_MAP, 0, 0, 0, 0, COUNTING, BIT(SYSCONF)},
+    {"tokenize", IN(TOKENIZE), NULL, NULL, PENULT_MAP, 0, 1, 0, 0, BIT(CALLOC), 0},
+    {"tokenize, 200,000 bytes", IN(TOKENIZE), NULL, NULL, PENULT_MAP, 0, 1, 0, 1, BIT(CALLOC), 0},
+    {"encode, mapped", IN(ENCODE), NULL, NULL, PENULT_MAP, 0, 2, 0, 0, BIT(FSTAT), BIT(NAME) | BIT(WAIT)},
+    {"encode, copied", IN(ENCODE), NULL, NULL, PENULT_COPY, 0, 2, 0, 0, 0, BIT(NAME) | BIT(WAIT)},
+    {"encode, ids", IN(ENCODE), "ids", NULL, PENULT_COPY, 0, 5, 1, 0, 0, BIT(NAME) | BIT(WAIT)},
+    {"tokenize and encode, 200,000 bytes", IN(TOKENIZE) | IN(ENCODE), NULL, NULL, PENULT_MAP, 0, 2, 0, 1,
+     BIT(CALLOC) | BIT(FSTAT), BIT(NAME) | BIT(WAIT)},
+    {"close, session", IN(SESSION_CLOSE), NULL, NULL, PENULT_MAP, 0, 2, 0, 0, BIT(MUNMAP), CLOSING_MAY},
+    {"close, session, openblas", IN(SESSION_CLOSE), NULL, NULL, PENULT_MAP, PENULT_KERNELS_OPENBLAS, 5, 0, 0, BIT(MUNMAP),
+     CLOSING_MAY},
+    {"close, model, mapped", IN(MODEL_CLOSE), NULL, NULL, PENULT_MAP, 0, 1, 0, 0, BIT(MUNMAP) | BIT(CLOSE), CLOSING_MAY},
+    {"close, model, copied", IN(MODEL_CLOSE), NULL, NULL, PENULT_COPY, 0, 1, 0, 0, BIT(MUNMAP), CLOSING_MAY},
+    {"a whole life, mapped", ALL_STAGES, NULL, NULL, PENULT_MAP, 0, 2, 0, 0, OPENING, OPENING_MAY},
+    {"a whole life, copied, openblas", ALL_STAGES, NULL, NULL, PENULT_COPY, PENULT_KERNELS_OPENBLAS, 2, 0, 0, OPENING,
+     OPENING_MAY},
 };
 
-static void close_all(struct handles *h) {
-    api->session_close(h->session);
-    api->model_close(h->model);
-    h->session = NULL;
-    h->model = NULL;
-}
+/* ---- one scenario --------------------------------------------------------------------------------------------------- */
 
-/* The caller has armed. An out-parameter that is not NULL after a failure stays visible. */
-static void open_all(struct handles *h, const struct way *way) {
-    penult_open_params open = {.struct_size = sizeof open, .path = model_path, .access = way->access};
-    penult_session_params params = {
-        .struct_size = sizeof params, .threads = way->threads, .max_prompts = 2, .kernels = way->kernels};
-    memset(h, 0xA5, sizeof *h);
-    h->session = NULL;
-    h->status = api->model_open(&open, &h->model, &h->error);
-    if (h->status == PENULT_OK) {
-        memset(&h->session, 0xA5, sizeof h->session);
-        h->status = api->session_open(h->model, &params, &h->session, &h->error);
-    }
-}
-
-struct baseline {
-    unsigned threads, descriptors;
-    int64_t blocks, mapped;
+struct tally {
+    uint64_t points, failed;
 };
 
-static struct baseline look(void) {
-    return (struct baseline){thread_count(), descriptor_count(), calls_seen().blocks, calls_seen().mapped};
+struct faulty {
+    const struct way *way;
+    uint64_t clean;
+    uint64_t points, wrong_status, bad_error, dangling, leaked, wrong_bits;
+    char first[256];
+};
+
+/* With its usual error. */
+static const struct fault *fault_of(enum call call) {
+    const struct fault *fault = faults;
+    while (fault->call != call)
+        fault++;
+    return fault;
 }
 
-/* A joined thread can stay in /proc for an instant. */
-static int same(const struct baseline *before) {
-    struct timespec wait = {.tv_nsec = 1000000};
-    for (int i = 0; thread_count() != before->threads && i < 1000; i++)
-        nanosleep(&wait, NULL);
-    struct baseline now = look();
-    return memcmp(&now, before, sizeof now) == 0;
+/* Whether a refusal may have come to what it came to. NULL: all kinds of calls were refused. */
+static int fits(const struct fault *fault, const struct life *life) {
+    int32_t status = life->status;
+    if (life->seen.hints == life->seen.refused)
+        return status == PENULT_OK;
+    if (!fault)
+        return status == PENULT_E_NO_MEMORY || status == PENULT_E_IO || status == PENULT_E_NOT_FOUND || status == PENULT_OK;
+    if (status == PENULT_OK)
+        return fault->passes || !fault->status;
+    return status == fault->status || (fault->other && status == fault->other);
 }
 
-static uint64_t clean_bits(const struct way *way, struct batch *batch) {
-    struct handles h;
-    open_all(&h, way);
-    if (h.status != PENULT_OK)
-        return 0;
-    memset(batch->memory, 0, batch->bytes);
-    int32_t status = api->encode_text(h.session, &batch->request, NULL, &h.error);
-    close_all(&h);
-    return status == PENULT_OK ? batch_bits(batch) : 0;
+static void judge(struct faulty *f, const struct fault *fault, const struct life *life, const char *mode, uint64_t n) {
+    if (!fault && life->seen.refused == 1)
+        fault = fault_of(life->seen.refused_call);
+    int wrong = !fits(fault, life), bits = life->bad_retry || life->bits != f->clean;
+    f->points++;
+    f->wrong_status += (unsigned)wrong;
+    f->bad_error += (unsigned)life->bad_error;
+    f->dangling += (unsigned)life->dangling;
+    f->leaked += (unsigned)life->leaked;
+    f->wrong_bits += (unsigned)bits;
+    if ((wrong || life->bad_error || life->dangling || life->leaked || bits) && !f->first[0])
+        snprintf(f->first, sizeof f->first, "; first: %s, number %llu %s: %s, %.100s", fault ? fault->name : "all",
+                 (unsigned long long)n, mode, status_name(life->status), life->status ? life->error.message : "");
 }
 
-/* What a refused call may become. A file that could not be looked at is opened all the same, and that says what it finds. */
-static int fits(enum call call, const struct handles *h) {
-    if (call <= CALL_THREAD)
-        return h->status == PENULT_E_NO_MEMORY;
-    return h->status == PENULT_E_IO ||
-           (call == CALL_STAT && h->status == PENULT_E_NOT_FOUND && strstr(h->error.message, "could not open it"));
-}
-
-static void each_call_refused(const struct way *way, struct batch *batch, uint64_t clean, uint64_t forever) {
-    struct baseline before = look();
-    uint64_t wrong_status = 0, leaks = 0, dangling = 0, wrong_bits = 0, survived = 0, refused = 0, n, of[CALLS] = {0};
-    char first[256] = "";
-    for (n = 0; n < MOST_CALLS; n++) {
-        struct handles h;
-        calls_arm(ALL_CALLS, n, forever ? NEVER : 1);
-        open_all(&h, way);
-        calls_disarm();
-        struct calls seen = calls_seen();
-        if (seen.refused == 0) { /* every call has had its turn */
-            close_all(&h);
-            break;
+/* Every call that meets the plan in turn, until there is none left. */
+static struct tally each_point(struct faulty *f, const struct fault *fault, unsigned mode) {
+    static const char *const names[] = {"", "once", "for ever", "", "every other time"};
+    struct tally tally = {0};
+    for (uint64_t n = 0; n < MOST_POINTS; n++) {
+        struct life life;
+        struct plan plan = {.calls = fault ? 1u << fault->call : ORDERED_CALLS, .first = n,
+            .count = mode == ONCE ? 1 : NEVER, .every_other = mode == EVERY_OTHER};
+        if (fault) {
+            plan.manner = fault->manner;
+            plan.error = fault->error;
         }
-        refused++;
-        of[seen.refused_call]++;
-        size_t faults = wrong_status + leaks + dangling + wrong_bits;
-        if (h.status == PENULT_OK) {
-            /* what is only a hint (a quota, huge pages, a file that turned out to be readable) may be refused */
-            survived++;
-            memset(batch->memory, 0, batch->bytes);
-            if (api->encode_text(h.session, &batch->request, NULL, NULL) != PENULT_OK || batch_bits(batch) != clean)
-                wrong_bits++;
-        } else {
-            dangling += h.session != NULL;
-            wrong_status += h.error.status != h.status || memchr(h.error.message, '\0', sizeof h.error.message) == NULL ||
-                            h.error.message[0] == '\0' || (!forever && !fits(seen.refused_call, &h)) ||
-                            (forever && h.status != PENULT_E_NO_MEMORY && h.status != PENULT_E_IO);
-        }
-        close_all(&h);
-        leaks += !same(&before);
-        wrong_bits += clean_bits(way, batch) != clean;
-        if (wrong_status + leaks + dangling + wrong_bits > faults && !first[0])
-            snprintf(first, sizeof first, "; first at call %llu, %s: %s, %.120s", (unsigned long long)n,
-                     call_names[seen.refused_call], status_name(h.status), h.status ? h.error.message : "");
+        life_run(&life, f->way, &plan);
+        if (life.seen.refused == 0)
+            return tally;
+        tally.points++;
+        tally.failed += life.status != PENULT_OK;
+        judge(f, fault, &life, names[mode], n);
     }
-    say("%s, %s: %llu calls refused, %llu of them survived", way->name, forever ? "for ever" : "once",
-        (unsigned long long)refused, (unsigned long long)survived);
-    for (int i = 0; i < CALLS && !forever; i++)
-        if (of[i])
-            say("    %-15s %6llu", call_names[i], (unsigned long long)of[i]);
-    const char *how = forever ? "and all after it" : "alone";
-    check(refused > 20 && n < MOST_CALLS, "%s: each of %llu calls %s was refused", way->name, (unsigned long long)refused, how);
-    check(wrong_status == 0, "%s: an error that fits (%llu did not)%s", way->name, (unsigned long long)wrong_status, first);
-    check(dangling == 0, "%s: no handle came out (%llu did)%s", way->name, (unsigned long long)dangling, first);
-    check(leaks == 0, "%s: no thread, descriptor, block or mapping stayed (%llu did)%s", way->name,
-          (unsigned long long)leaks, first);
-    check(wrong_bits == 0, "%s: the bits of a clean run afterwards (%llu had not)%s", way->name,
-          (unsigned long long)wrong_bits, first);
+    check(0, "%s: %s has an end of calls", f->way->name, fault ? fault->name : "all");
+    return tally;
 }
 
-/* The refusals must reach the plugin at all: an allocation of ours, and glibc's for a thread, are seen. */
-static void the_interposer_works(const struct way *way) {
-    struct handles h;
-    calls_arm(ALL_CALLS, NEVER, 0);
-    open_all(&h, way);
-    calls_disarm();
-    struct calls seen = calls_seen();
-    check(h.status == PENULT_OK && seen.of[CALL_CALLOC] > 5 && seen.of[CALL_MMAP] > 4 && seen.of[CALL_THREAD] >= 3 &&
-              seen.of[CALL_OPEN] >= 3 && seen.of[CALL_PREAD] >= 3 && seen.of[CALL_FSTAT] >= 3,
-          "%s: the plugin's calls are seen", way->name);
-    close_all(&h);
+static uint64_t each_fault(struct faulty *f) {
+    uint64_t points = 0;
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        struct tally once = each_point(f, &faults[i], ONCE), more = {0};
+        if (once.points && faults[i].modes & (FOR_EVER | EVERY_OTHER))
+            more = each_point(f, &faults[i], faults[i].modes & ~ONCE);
+        points += once.points + more.points;
+        if (once.points)
+            say("%-34s %-26s %5llu once, %5llu failed; %5llu %s, %5llu failed", f->way->name, faults[i].name,
+                (unsigned long long)once.points, (unsigned long long)once.failed, (unsigned long long)more.points,
+                faults[i].modes & EVERY_OTHER ? "and each second after" : "and all after", (unsigned long long)more.failed);
+    }
+    return points;
+}
+
+/* The calls of a clean run: the refusals must reach the plugin at all, and where there should be nothing to refuse there is
+ * nothing. */
+static void calls_are_as_expected(const struct way *way, const struct calls *seen) {
+    char missing[256] = "", surplus[256] = "";
+    for (int i = 0; i < CALLS; i++) {
+        char *list = seen->of[i] == 0 && way->must >> i & 1                ? missing
+                     : seen->of[i] && !((way->must | way->may) >> i & 1) ? surplus
+                                                                         : NULL;
+        if (list)
+            snprintf(list + strlen(list), 256 - strlen(list), " %s", call_names[i]);
+    }
+    check(!missing[0] && !surplus[0], "%s: makes the calls that it is known for;%s%s%s%s", way->name,
+          missing[0] ? " not seen:" : "", missing, surplus[0] ? " not expected:" : "", surplus);
+}
+
+static uint64_t scenario(const struct way *way, int quick) {
+    struct faulty f = {.way = way};
+    struct life life;
+    alarm(SECONDS);
+    life_run(&life, way, NULL);
+    f.clean = life.bits;
+    int good = !life.bad_retry && !life.leaked && !life.status && !life.dangling;
+    calls_are_as_expected(way, &life.seen);
+    life_run(&life, way, NULL);
+    check(good && life.bits == f.clean && !life.leaked, "%s: two clean runs agree, and leave nothing behind", way->name);
+    if (!quick)
+        each_fault(&f);
+    uint64_t apart = f.points;
+    struct tally once = {0}, all = {0};
+    if (quick)
+        once = each_point(&f, NULL, ONCE);
+    if (!quick || way->access == PENULT_MAP)
+        all = each_point(&f, NULL, FOR_EVER);
+    if (all.points || once.points)
+        say("%-34s %-26s %5llu once, %5llu failed; %5llu and all after, %5llu failed", way->name, "all kinds together",
+            (unsigned long long)once.points, (unsigned long long)once.failed, (unsigned long long)all.points,
+            (unsigned long long)all.failed);
+    unsigned long long points = f.points;
+    check(!way->must || (f.points > 0 && (quick || apart > 0)), "%s: %llu points", way->name, points);
+    check(f.wrong_status == 0, "%s: the status that fits (%llu of %llu did not)%s", way->name,
+          (unsigned long long)f.wrong_status, points, f.first);
+    check(f.bad_error == 0, "%s: a message that names the thing (%llu did not)%s", way->name,
+          (unsigned long long)f.bad_error, f.first);
+    check(f.dangling == 0, "%s: no handle and no output out of a failure (%llu had one)%s", way->name,
+          (unsigned long long)f.dangling, f.first);
+    check(f.leaked == 0, "%s: no thread, descriptor, block, mapping or signal mask stayed (%llu did)%s", way->name,
+          (unsigned long long)f.leaked, f.first);
+    check(f.wrong_bits == 0, "%s: the next try has the bits of a clean run (%llu had not)%s", way->name,
+          (unsigned long long)f.wrong_bits, f.first);
+    return f.points;
+}
+
+/* What the plugin imports is refused here or cannot fail: a call that is new to it must be looked at. */
+static void every_import_is_known(const char *plugin) {
+    struct penult_library library;
+    char why[512], names[512];
+    unsigned known = 0;
+    if (penult_load(&library, plugin, why, sizeof why) != 0)
+        give_up("%s", why);
+    unsigned unknown = calls_unknown(library.handle, names, sizeof names, &known);
+    check(unknown == 0 && known > 30, "each of the plugin's %u imports is refused here or cannot fail;%s", known, names);
 }
 
 int main(int argc, char **argv) {
-    struct batch batch;
-    if (argc != 3)
-        give_up("usage: test_faults PLUGIN MODEL");
-    model_path = argv[2];
-    host_load(argv);
-    penult_model *model = host_open(model_path, NULL, PENULT_MAP);
-    batch_make(&batch, model, 1, TEXT, strlen(TEXT), WANT_POOLED);
-    api->model_close(model);
-    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
-        uint64_t clean = clean_bits(&ways[i], &batch);
-        check(clean != 0 && clean == clean_bits(&ways[i], &batch), "%s: two clean runs agree", ways[i].name);
-        the_interposer_works(&ways[i]);
-        for (uint64_t forever = 0; forever < 2; forever++)
-            each_call_refused(&ways[i], &batch, clean, forever);
-    }
-    batch_free(&batch);
+    uint64_t points = 0;
+    if (argc < 4 || argc > 5)
+        give_up("usage: test_faults PLUGIN MODEL MODELS [quick]");
+    int quick = argc == 5;
+    life_begin(argv);
+    every_import_is_known(argv[1]);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
+        if (!quick || ways[i].stages == ALL_STAGES)
+            points += scenario(&ways[i], quick);
+    say("%llu points in all", (unsigned long long)points);
+    life_end();
     return done();
 }

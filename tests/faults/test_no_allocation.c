@@ -7,8 +7,9 @@
 #include "../memory/host.h"
 #include "interpose.h"
 
-/* A mapped model looks at its file (fstat) before it computes: that is not an allocation. */
-#define REFUSED (ALL_CALLS & ~(1u << CALL_FSTAT))
+/* What is no allocation: a mapped model looks at its file (fstat) before it computes; threads wait for each other, and name
+ * themselves when they first run. */
+#define REFUSED (ALL_CALLS & ~(1u << CALL_FSTAT | 1u << CALL_WAIT | 1u << CALL_NAME))
 #define ENCODES 2
 #define PROMPTS 3
 
