@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh - one fuzz target for a while, and a line about it in the ledger. For fuzz.mk and for long runs.
 #
-#   [FUZZ_SECONDS=60] [FUZZ_RUNS=n] [FUZZ_SEED=n] run.sh DIRECTORY TARGET
+#   [FUZZ_SECONDS=60] [FUZZ_RUNS=n] [FUZZ_SEED=n] [FUZZ_COMMIT=id] run.sh DIRECTORY TARGET
 #
 # DIRECTORY holds the program, the seeds and, from run to run, the corpus. Owns libFuzzer's options. The ledger is
 # DIRECTORY/ledger.tsv: time, commit, target, seed, executions, seconds, exit status. Exit status 1: a finding, or a program
@@ -11,6 +11,7 @@ directory=$1
 target=$2
 home=$(dirname "$0")
 seed=${FUZZ_SEED:-$(date +%s)}
+commit=${FUZZ_COMMIT:-$(git -C "$home" rev-parse --short HEAD 2>/dev/null || echo none)}
 corpus=$directory/corpus/$target
 mkdir -p "$corpus" "$directory/findings/$target" "$directory/log"
 log=$directory/log/$target.$seed.txt
@@ -35,7 +36,7 @@ begin=$(date +%s)
 status=0
 "$directory/$target" "$@" "$corpus" "$directory/seeds/$target" >"$log" 2>&1 || status=$?
 runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$(git -C "$home" rev-parse --short HEAD 2>/dev/null || echo none)" \
+printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$commit" \
     "$target" "$seed" "${runs:-0}" "$(($(date +%s) - begin))" "$status" >>"$directory/ledger.tsv"
 if [ "$status" -ne 0 ]; then
     tail -n 40 "$log"
