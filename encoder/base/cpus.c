@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PATH_ROOM 4352
+/* Together below a page: the thread may be a host's with a small stack. Names of containers are some 200 bytes. */
+#define PATH_ROOM 640
+#define GROUPS_ROOM 3000
 
 /* The first bytes of a small file of the kernel's, NUL-terminated; 0 if it cannot be read. */
 static int read_text(const char *path, char *out, size_t room) {
@@ -93,7 +95,7 @@ static int has_controller(const char *list, const char *end, const char *name) {
 
 /* Lines of /proc/self/cgroup: "0::/group" (v2), "4:cpu,cpuacct:/group" (v1). */
 static unsigned lower_by_cgroups(unsigned cpus) {
-    char text[4096];
+    char text[GROUPS_ROOM];
     if (!read_text("/proc/self/cgroup", text, sizeof text))
         return cpus;
     for (char *line = text; line && *line;) {

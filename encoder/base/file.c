@@ -3,13 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "memory.h"
+
+/* Below a page with all else in its frame: the thread may be a host's with a small stack. Linux takes 4095 bytes. */
+#define PATH_ROOM 3800
 
 static int join(char *out, size_t room, const char *directory, const char *name) {
     size_t head = directory ? strlen(directory) : 0;
@@ -63,12 +65,12 @@ static int file_fault(struct fault *fault, const char *path, const char *what, i
 }
 
 int file_open(struct file *file, const char *directory, const char *name, struct fault *fault) {
-    char path[PATH_MAX];
+    char path[PATH_ROOM];
     struct stat status;
     *file = (struct file){.descriptor = -1};
     if (!join(path, sizeof path, directory, name))
-        return fault_set(fault, FAULT_ARGUMENT, "the path of %.200s is longer than the %d bytes that the system takes", name,
-                         PATH_MAX);
+        return fault_set(fault, FAULT_ARGUMENT, "the path of %.200s is longer than the %d bytes that are taken", name,
+                         PATH_ROOM - 1);
     /* O_NONBLOCK: a FIFO must not hang us; it means nothing to a regular file */
     int descriptor;
     do
@@ -122,8 +124,10 @@ int file_read(const struct file *file, uint64_t offset, void *out, size_t bytes,
 
 int file_check(const struct file *file, const char *name, struct fault *fault) {
     struct stat status;
-    if (fstat(file->descriptor, &status) != 0)
-        return fault_set(fault, FAULT_IO, "%s: could not ask for its size", name);
+    if (fstat(file->descriptor, &status) != 0) {
+        const char *words = strerrordesc_np(errno);
+        return fault_set(fault, FAULT_IO, "%s: could not ask for its size: %s", name, words ? words : "unknown error");
+    }
     struct file_identity now = identify(&status);
     if (now.bytes != file->identity.bytes)
         return fault_set(fault, FAULT_CHANGED, "%s: has %llu bytes, had %llu when the model was opened", name,
@@ -177,7 +181,7 @@ int file_read_all(const char *directory, const char *name, size_t limit, char **
 }
 
 int file_exists(const char *directory, const char *name) {
-    char path[PATH_MAX];
+    char path[PATH_ROOM];
     struct stat status;
     int kept = errno;
     /* not stat: a dangling link is something that was meant to be there, and opening it says so */
