@@ -9,7 +9,7 @@ static int is_continuation(char byte) {
     return ((unsigned char)byte & 0xC0u) == 0x80u;
 }
 
-int fault_set(struct fault *fault, enum fault_code code, const char *format, ...) {
+void fault_write(struct fault *fault, enum fault_code code, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     int length = vsnprintf(fault->message, sizeof fault->message, format, arguments);
@@ -26,7 +26,6 @@ int fault_set(struct fault *fault, enum fault_code code, const char *format, ...
         fault->message[end] = '\0';
     }
     fault->code = (int)code;
-    return fault->code;
 }
 
 const char *fault_quote(struct fault_text *out, const char *bytes, size_t size) {

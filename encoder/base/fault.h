@@ -32,8 +32,13 @@ struct fault {
 };
 
 /* Fills in the fault and returns its code, so that a function can end in `return fault_set(...)`. The message is cut at
- * a whole UTF-8 character if it is too long. Use no float conversions: they obey the host's locale. */
-__attribute__((format(printf, 3, 4))) int fault_set(struct fault *fault, enum fault_code code, const char *format, ...);
+ * a whole UTF-8 character if it is too long. Use no float conversions: they obey the host's locale.
+ * The code is passed by where compilers and analysers can see it: they then know that what follows a fault is not success. */
+#define fault_set(fault, code, ...) fault_passed((fault_write(fault, code, __VA_ARGS__), (int)(code)))
+__attribute__((format(printf, 3, 4))) void fault_write(struct fault *fault, enum fault_code code, const char *format, ...);
+static inline int fault_passed(int code) {
+    return code;
+}
 
 /* Bytes that came from a file, made fit for a message: at most 96 of them, quotes, control characters and broken UTF-8 as
  * \xNN. Returns out. */

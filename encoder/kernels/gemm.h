@@ -65,9 +65,9 @@ static inline __attribute__((always_inline)) void tile(const size_t rows, const 
 static void tile_of(size_t rows, const float *x, size_t x_pitch, const float *strip, size_t depth, double *total) {
     switch (rows) {
 #define CASE(n)                                                                                                       \
-    case n:                                                                                                           \
-        if (n <= TILE_ROWS)                                                                                           \
-            tile(n <= TILE_ROWS ? n : 1, x, x_pitch, strip, depth, total);                                            \
+    case (n):                                                                                                         \
+        if ((n) <= TILE_ROWS)                                                                                         \
+            tile((n) <= TILE_ROWS ? (n) : 1, x, x_pitch, strip, depth, total);                                        \
         break
         CASE(1);
         CASE(2);

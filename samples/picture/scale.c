@@ -93,8 +93,8 @@ size_t scale_ticks(const struct scale *scale, double apart, double *ticks) {
             static const double leading[] = {1, 2, 5};
             double top = floor(log10(scale->limit));
             for (size_t i = 0; i < sizeof leading / sizeof leading[0]; i++) {
-                for (double power = top; power > top - 12; power--) {
-                    double value = leading[i] * pow(10, power);
+                for (int below = 0; below < 12; below++) {
+                    double value = leading[i] * pow(10, top - below);
                     if (value < scale->limit) {
                         count = keep(scale, apart, positive, count, value);
                     }
@@ -102,7 +102,7 @@ size_t scale_ticks(const struct scale *scale, double apart, double *ticks) {
             }
         } else {
             double step = scale_round_step(scale->limit * fmax(apart, LINEAR_STEP));
-            for (double multiple = 1; multiple * step < scale->limit; multiple++) {
+            for (unsigned multiple = 1; multiple * step < scale->limit; multiple++) {
                 count = keep(scale, apart, positive, count, multiple * step);
             }
         }
