@@ -19,7 +19,11 @@ MODEL ?= samples/model
 
 WARNINGS = -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wvla -Wformat=2 -Wstrict-prototypes \
     -Wcast-align -Wnull-dereference -Wundef -Werror
-HARDENING = -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 -fno-strict-overflow -fno-plt
+# Flags that a compiler does not have are left out: -fcf-protection is x86's, clang 14 wants another word for the last one.
+takes = $(if $(shell echo 'int x;' | $(CC) -Werror -O2 $(1) -include stdio.h -x c -S -o /dev/null - 2>&1),,$(1))
+FORTIFY := -U_FORTIFY_SOURCE $(or $(call takes,-D_FORTIFY_SOURCE=3),-D_FORTIFY_SOURCE=2)
+PROTECTION := $(call takes,-fcf-protection=full) $(call takes,-ftrivial-auto-var-init=zero)
+HARDENING = -fstack-protector-strong -fstack-clash-protection -fno-strict-overflow -fno-plt $(FORTIFY) $(PROTECTION)
 ifneq ($(SANITIZE),)
 HARDENING = -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
