@@ -3,6 +3,8 @@
 # C tests are cmocka programs, tests/{unit,kernels}/test_NAME.c, linked with the engine's objects as the plugin is.
 # Everything speaks TAP; tests/run_tests.py adds up.
 
+UNIT_TESTS = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c tests/kernels/test_*.c))
+
 include tests/abi/abi.mk
 include tests/parity/parity.mk
 include tests/memory/memory.mk
@@ -13,7 +15,6 @@ include tests/host/host.mk
 include tests/fuzz/fuzz.mk
 include tests/analysis/analysis.mk
 
-UNIT_TESTS = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c tests/kernels/test_*.c))
 TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g $(WARNINGS) $(HARDENING) -MMD -MP
 
 $(B)/tests/unit/test_picture: tests/unit/test_picture.c $(filter $(B)/obj/samples/picture/%,$(COMMAND_OBJECTS))
@@ -41,6 +42,7 @@ TEST_COMMANDS = "$(PYTHON) tests/layers.py" \
     $(FAULT_COMMANDS) \
     $(FILE_COMMANDS) \
     $(HOST_COMMANDS) \
+    $(ANALYSIS_COMMANDS) \
     "$(PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/parity/test_golden.py $(B)/penult.so" \
@@ -51,5 +53,5 @@ test: packages-test
 	@$(MAKE) --no-print-directory test-run
 
 test-run: all $(B)/minimal $(UNIT_TESTS) $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS) $(FILE_PROGRAMS) $(HOST_PROGRAMS) \
-    $(B)/abi/test_load $(B)/abi/test_misuse $(ABI_FAKES:%=$(B)/abi/fakes/%.so)
+    $(ANALYSIS_PROGRAMS) $(B)/abi/test_load $(B)/abi/test_misuse $(ABI_FAKES:%=$(B)/abi/fakes/%.so)
 	@CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1 B=$(B) $(PYTHON) tests/run_tests.py $(TEST_COMMANDS)

@@ -4,6 +4,7 @@ Protects the Python face: that its structs are those of penult.h, that arrays of
 and nothing beside them, and that each error is the exception that a Python author expects. Needs NumPy only.
 """
 import ctypes
+import os
 import re
 import shutil
 import subprocess
@@ -73,9 +74,10 @@ def wrong_libraries_are_named():
 @test
 def the_library_is_found_where_it_is_installed():
     """`import penult` and nothing else works in the source tree and in an installation, whatever the folder."""
+    sanitizer = {name: os.environ[name] for name in ("LD_PRELOAD", "ASAN_OPTIONS") if name in os.environ}
     def run(place):
         return subprocess.run([sys.executable, "-Bc", "import penult; print(penult.Library().path)"], cwd="/",
-                              text=True, capture_output=True, env={"PYTHONPATH": str(place)})
+                              text=True, capture_output=True, env={"PYTHONPATH": str(place)} | sanitizer)
     for module, library in (("api", "build"), ("share/penult", "lib/penult"), ("bin", "lib/penult"),
                             ("lib/python3/site-packages", "lib/penult")):
         with tempfile.TemporaryDirectory() as root:

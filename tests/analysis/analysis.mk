@@ -1,20 +1,106 @@
-# analysis.mk - sanitizers and valgrind. For tests.mk to include; uses the Makefile's variables.
+# analysis.mk - sanitizers, valgrind, static analysis, coverage. For tests.mk to include; uses the Makefile's variables.
+#
+#   make check-san       AddressSanitizer + UBSan over the C tests, the command and the Python tests; MemorySanitizer over the
+#                        parsers; ThreadSanitizer over what has threads. Needs clang
+#   make check-valgrind  memcheck over the C tests and test_misuse
+#   make check-static    gcc -fanalyzer, clang-tidy, cppcheck, shellcheck, frame sizes, recursion
+#   make coverage        lines and branches of plugin/ and encoder/ that `make test` runs through. Needs gcovr
+#
+# Each builds into a folder of its own below $(B). ANALYSIS_PROGRAMS and ANALYSIS_COMMANDS are what `make test` runs of it.
 
-# The C tests under AddressSanitizer and UBSan, and what has threads under ThreadSanitizer; needs clang.
-.PHONY: check-san check-valgrind fuzz
+ANALYSIS_PROGRAMS = $(B)/analysis/test_races
+ANALYSIS_COMMANDS = \
+    "tests/analysis/hardening.sh $(B)/penult.so $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS)" \
+    "$(B)/analysis/test_races $(B)/penult.so $(MODEL)"
+
+$(B)/analysis/test_races: tests/analysis/test_races.c tests/memory/host.c
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(TEST_CFLAGS) -Iapi $(CFLAGS) -o $@ $(filter %.c,$^) -ldl -pthread $(LDFLAGS)
+
+-include $(ANALYSIS_PROGRAMS:=.d)
+
+# ---- sanitizers -------------------------------------------------------------------------------------------------------
+
+# integer and implicit-conversion also stop at unsigned wraps and at conversions that lose a value, which are legal C: each
+# that is meant is marked in the source (base/wrap.h).
+SAN_CHECKS = address,undefined,integer,implicit-conversion,float-cast-overflow
+
+.PHONY: check-san
 check-san:
-	@$(MAKE) --no-print-directory B=$(B)/asan CC=clang SANITIZE=address,undefined check-san-run
-	@$(MAKE) --no-print-directory B=$(B)/tsan CC=clang SANITIZE=thread check-tsan-run
+	@$(MAKE) --no-print-directory B=$(B)/an-asan CC=clang SANITIZE=$(SAN_CHECKS) check-asan-run
+	@$(MAKE) --no-print-directory B=$(B)/an-msan CC=clang SANITIZE=memory check-msan-run
+	@$(MAKE) --no-print-directory B=$(B)/an-tsan CC=clang SANITIZE=thread check-tsan-run
 
-.PHONY: check-san-run check-tsan-run
-check-san-run: $(UNIT_TESTS) $(B)/penult.so $(B)/abi/test_misuse
-	@ASAN_OPTIONS=detect_leaks=1 CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(UNIT_TESTS:%="%") \
-	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
-check-tsan-run: $(B)/tests/unit/test_workers $(B)/penult.so $(B)/abi/test_misuse
+# A sanitized plugin in a Python that is not: the runtime comes first, by LD_PRELOAD. The interpreter keeps what it has until
+# it ends, so leaks are looked for in the C tests and in the command.
+ASAN_PYTHON = env LD_PRELOAD=$(shell clang -print-file-name=libclang_rt.asan-$(shell uname -m).so 2>/dev/null) \
+    ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
+.PHONY: check-asan-run
+check-asan-run: all $(UNIT_TESTS) $(B)/abi/test_misuse $(B)/analysis/test_races
+	@ASAN_OPTIONS=detect_leaks=1 CMOCKA_MESSAGE_OUTPUT=TAP B=$(B) $(PYTHON) tests/run_tests.py $(UNIT_TESTS:%="%") \
+	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
+	    "$(B)/analysis/test_races $(B)/penult.so $(MODEL) 1" \
+	    "$(PYTHON) tests/command/test_command.py" \
+	    "$(ASAN_PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
+	    "$(ASAN_PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
+	    "$(ASAN_PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
+	    "$(ASAN_PYTHON) tests/parity/test_golden.py $(B)/penult.so"
+
+# The parsers' unit tests, each statement of them and of what they call built with the sanitizer: assertions from
+# instrumented/cmocka.h, utf8proc's results marked by msan_utf8proc.c, the rest of the engine left out.
+MSAN_TESTS = $(patsubst tests/unit/%.c,$(B)/msan/%,$(filter-out %/test_workers.c %/test_picture.c,$(wildcard tests/unit/test_*.c)))
+MSAN_ENGINE = $(filter $(B)/obj/encoder/base/% $(B)/obj/encoder/format/% $(B)/obj/encoder/text/% $(B)/obj/encoder/config.o \
+    $(B)/obj/encoder/model/geometry.o $(B)/obj/encoder/model/layout.o,$(ENGINE_OBJECTS))
+MSAN_WRAPPED = utf8proc_decompose_char utf8proc_normalize_utf32 utf8proc_get_property
+$(B)/msan/%: tests/unit/%.c tests/analysis/msan_utf8proc.c $(MSAN_ENGINE)
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(TEST_CFLAGS) -fsanitize-memory-track-origins -Itests/analysis/instrumented $(CFLAGS) -o $@ \
+	    $(filter %.c %.o,$^) $(MSAN_WRAPPED:%=-Wl,--wrap=%) $(UTF8PROC) -lm $(LDFLAGS)
+
+.PHONY: check-msan-run
+check-msan-run: $(MSAN_TESTS)
+	@$(PYTHON) tests/run_tests.py $(MSAN_TESTS:%="%")
+
+.PHONY: check-tsan-run
+check-tsan-run: $(B)/tests/unit/test_workers $(B)/penult.so $(B)/abi/test_misuse $(B)/analysis/test_races
 	@TSAN_OPTIONS=die_after_fork=0 CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(B)/tests/unit/test_workers \
-	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
+	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
+	    "$(B)/analysis/test_races $(B)/penult.so $(MODEL)"
 
-VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --track-fds=no
-check-valgrind: $(UNIT_TESTS) all
-	@CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py \
-	    $(patsubst %,"$(VALGRIND) %",$(filter-out %/test_kernels %/test_workers,$(UNIT_TESTS)))
+# ---- valgrind ---------------------------------------------------------------------------------------------------------
+
+# valgrind's CPU has no AVX-512: what runs is AVX2.
+VALGRIND = tests/analysis/valgrind.sh
+.PHONY: check-valgrind
+check-valgrind: all $(UNIT_TESTS) $(B)/abi/test_misuse
+	@command -v valgrind >/dev/null || { echo "check-valgrind needs valgrind: apt-get install valgrind" >&2; exit 1; }
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(UNIT_TESTS:%="$(VALGRIND) %") \
+	    "$(VALGRIND) $(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
+
+# ---- static analysis --------------------------------------------------------------------------------------------------
+
+.PHONY: check-static
+check-static:
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/run_tests.py $(foreach tool,flags gcc frames clang-tidy cppcheck shellcheck, \
+	    "$(PYTHON) tests/analysis/static.py $(B)/an-static/$(tool) $(tool)")
+
+# ---- coverage ---------------------------------------------------------------------------------------------------------
+
+# In place of the hardening flags, which make branches of their own. Built as it is written, a branch for each condition; only
+# the kernels' own -O3 comes later and counts, or their tests would take an hour. Counters are atomic: workers share them.
+COVERAGE_FLAGS = -O0 --coverage -fprofile-update=atomic -ffile-prefix-map=$(CURDIR)=$(CURDIR)
+.PHONY: coverage coverage-run
+coverage:
+	@command -v gcovr >/dev/null || { echo "coverage needs gcovr: apt-get install gcovr" >&2; exit 1; }
+	@find $(B)/coverage -name '*.gcda' -delete 2>/dev/null || true
+	@$(MAKE) --no-print-directory B=$(B)/coverage CC=gcc HARDENING='$(COVERAGE_FLAGS)' coverage-run
+
+# The counters write files at exit, call what we do not and take memory: tests of just that fail here, and do not hide the
+# table. Whether tests pass is `make test`'s question.
+coverage-run:
+	-@$(MAKE) --no-print-directory test-run
+	gcovr --root . --object-directory $(B) --filter plugin/ --filter encoder/ --exclude-unreachable-branches \
+	    --sort-uncovered --txt $(B)/lines.txt --html-details $(B)/coverage.html --print-summary $(B)
+	gcovr --root . --object-directory $(B) --filter plugin/ --filter encoder/ --exclude-unreachable-branches --branches $(B)

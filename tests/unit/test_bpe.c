@@ -90,6 +90,7 @@ static void merges_as_defined(void **state) {
 }
 
 /* Pairs made to collide are refused instead of making every later search slow. */
+WRAPS("an inverse modulo 2^64 is one because products wrap")
 static void crowded_table(void **state) {
     struct bpe bpe = {0};
     enum { MERGES = 4000 };

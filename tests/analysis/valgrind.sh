@@ -1,0 +1,26 @@
+#!/bin/sh
+# valgrind.sh PROGRAM ARGUMENT... - runs a test program under memcheck and passes on what it prints. Fails for what the
+# program fails for, for any error or leak that memcheck finds, and for a descriptor left open: this memcheck lists those
+# but does not count them. One line of TAP says so. No suppressions but the ones that come with valgrind.
+set -u
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --track-fds=yes \
+    --log-file="$log.%p" "$@"
+status=$?
+cat "$log".* >"$log"
+# A program's own three streams and what it inherited are not its leaks.
+left=$(grep -A 1 'Open file descriptor [0-9]*:' "$log" | grep -v -e '^--$' | paste - - |
+    grep -v -e '<inherited from parent>' -e 'descriptor [012]:')
+rm -f "$log".*
+if [ "$status" = 99 ]; then
+    echo "not ok - memcheck: $1"
+    sed 's/^/# /' "$log"
+elif [ -n "$left" ]; then
+    echo "not ok - descriptors are left open: $1"
+    echo "$left" | sed 's/^/# /'
+    status=1
+else
+    echo "ok - memcheck finds nothing, no descriptor is left open: $1"
+fi
+exit "$status"
