@@ -213,7 +213,9 @@ int workers_open(struct workers **out, unsigned count, size_t scratch_bytes, siz
     pool->bytes = bytes;
     pool->blas_bytes = blas_bytes;
     pool->process = getpid();
+    int kept = errno; /* the C library looks into /sys, and where that is empty it succeeds and leaves ENOENT */
     pool->spin = sysconf(_SC_NPROCESSORS_ONLN) >= (long)count;
+    errno = kept;
     char *scratch = (char *)pool + round_up(sizeof *pool, CACHE_LINE);
     for (unsigned i = 0; i < count; i++, scratch += round_up(scratch_bytes, CACHE_LINE)) {
         if (!seat_worker(pool, i, scratch)) {
