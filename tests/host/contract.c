@@ -1,10 +1,9 @@
 /* contract.c - a plugin that is another plugin: passes every call on and holds it to the host contract (guard.h).
  *
- * Any test that takes a plugin runs over it unchanged. The real one is PENULT_CONTRACT_PLUGIN, or ../penult.so beside this
- * file. Callbacks reach the host with what it gave and what the library says; requests are otherwise passed on as they
+ * Any test that takes a plugin runs over it unchanged. The real one is what PENULT_CONTRACT_PLUGIN names in the environment,
+ * else what the build was told (CONTRACT_PLUGIN). Callbacks reach the host with what it gave and what the library says; requests are otherwise passed on as they
  * are, so that a wrong one is wrong in the same way. Knows the ABI; what is compared is guard.c's and state.c's. */
 #include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,26 +189,13 @@ static const penult_api *get_api(uint32_t abi_version) {
 
 static const penult_entry_point entry = {.version = version, .get_api = get_api};
 
-static const char *real_path(char *room, size_t size) {
-    const char *named = getenv("PENULT_CONTRACT_PLUGIN");
-    Dl_info here;
-    if (named && *named)
-        return named;
-    if (!dladdr(&api, &here))
-        return NULL;
-    const char *slash = strrchr(here.dli_fname, '/');
-    snprintf(room, size, "%.*s../penult.so", slash ? (int)(slash - here.dli_fname + 1) : 0, here.dli_fname);
-    return room;
-}
-
 const penult_entry_point *penult_entry(void) {
-    char room[4200];
+    const char *named = getenv("PENULT_CONTRACT_PLUGIN");
+    struct guard guard;
     if (real)
         return &entry;
-    const char *path = real_path(room, sizeof room);
-    struct guard guard;
     guard_begin(&guard, "dlopen");
-    void *library = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    void *library = dlopen(named && *named ? named : CONTRACT_PLUGIN, RTLD_NOW | RTLD_LOCAL);
     guard_end(&guard, 0, EFFECT_LOAD, NULL, 0);
     void *symbol = library ? dlsym(library, PENULT_ENTRY_NAME) : NULL;
     const penult_entry_point *(*enter)(void);

@@ -177,8 +177,14 @@ static void silence(struct guard *guard) {
         return;
     for (int i = 0; i < 2; i++) {
         guard->kept[i] = (int)syscall(SYS_fcntl, 1 + i, F_DUPFD_CLOEXEC, OWN_DESCRIPTORS);
-        syscall(SYS_dup3, capture, 1 + i, 0);
+        if (guard->kept[i] < 0 && syscall(SYS_fcntl, 1 + i, F_GETFD) >= 0) { /* a host with few descriptors to take */
+            if (i && guard->kept[0] >= 0)
+                syscall(SYS_close, guard->kept[0]);
+            return;
+        }
     }
+    for (int i = 0; i < 2; i++)
+        syscall(SYS_dup3, capture, 1 + i, 0);
     guard->silenced = 1;
 }
 

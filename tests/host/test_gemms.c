@@ -2,7 +2,7 @@
  * under concurrent callers (reliability.md 2, openblas.c), about one in some hundred thousand; ours must give none in
  * millions, from a few sessions and from many at once. Every encode is compared, bit for bit, with a lone session's.
  *
- *     test_gemms PLUGIN MODEL [GEMMS]     for each number of sessions */
+ *     test_gemms PLUGIN MODEL [GEMMS [SESSIONS]]     so many with each number of sessions, or with one number alone */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -87,11 +87,12 @@ static void *one_session(void *argument) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 3 || argc > 4)
-        give_up("usage: test_gemms PLUGIN MODEL [GEMMS]");
+    if (argc < 3 || argc > 5)
+        give_up("usage: test_gemms PLUGIN MODEL [GEMMS [SESSIONS]]");
     host_load(argv);
     model = host_open(argv[2], NULL, PENULT_MAP);
     target = argc > 3 ? strtoull(argv[3], NULL, 10) : 100000;
+    unsigned only = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0;
     per_prompt = count_gemms();
     for (size_t i = 0; i < SHAPES; i++)
         right[i] = lone(i, PENULT_KERNELS_OPENBLAS);
@@ -102,6 +103,8 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof crowds / sizeof crowds[0]; i++) {
         pthread_t threads[MOST_SESSIONS];
         double began = seconds();
+        if (only && only != crowds[i])
+            continue;
         gemms = encodes = wrong = 0;
         for (unsigned t = 0; t < crowds[i]; t++)
             if (pthread_create(&threads[t], NULL, one_session, (void *)(uintptr_t)t) != 0)

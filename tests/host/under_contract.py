@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs a test with contract.so as its plugin and adds what the harness of the host contract saw. Prints TAP.
 
-usage: under_contract.py CONTRACT PLUGIN COMMAND...     CONTRACT among the command's words is what it loads
+usage: under_contract.py CONTRACT PLUGIN COMMAND...     a word of the command is or begins with CONTRACT, or holds it
 
 Protects: the test passes over the harness, the harness was really called, and no call broke the contract. Knows neither
 the test nor the contract: guard.c writes the log.
