@@ -160,10 +160,6 @@ size_t workers_measure(unsigned count, size_t scratch_bytes, size_t blas_bytes) 
            count * (memory_page_size() + STACK_BACKED + (blas_bytes ? BLAS_TOUCHED : 0));
 }
 
-unsigned workers_count(const struct workers *pool) {
-    return pool->count;
-}
-
 static int start_thread(struct seat *seat) {
     size_t page = memory_page_size();
     pthread_attr_t attributes;

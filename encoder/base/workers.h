@@ -26,7 +26,6 @@ int workers_open(struct workers **out, unsigned count, size_t scratch_bytes, siz
 void workers_close(struct workers *pool);
 /* The memory workers_open takes, and what OpenBLAS comes to touch of blas_bytes. */
 size_t workers_measure(unsigned count, size_t scratch_bytes, size_t blas_bytes);
-unsigned workers_count(const struct workers *pool);
 
 /* Runs job(worker, context) once on every worker and returns when all are done. [one caller at a time] */
 void workers_run(struct workers *pool, void (*job)(struct worker *worker, void *context), void *context);

@@ -53,6 +53,8 @@ static double scale(double value, int exponent) {
         value /= 1e22;
     if (!isfinite(value) || !(value > 0))
         return value;
+    /* both loops end within +-22, or with a value that has just returned */
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
     return exponent < 0 ? value / powers[-exponent] : value * powers[exponent];
 }
 

@@ -135,7 +135,7 @@ static int check_tree(struct checker *checker, const char *root, const struct js
             return status;
         const struct level *level = &levels[depth - 1];
         if (event.kind != JSON_KEY)
-            length = level->length;
+            length = level->length; /* NOLINT(clang-analyzer-core.uninitialized.Assign): depth > 0, so it was begun */
         if ((status = json_next(checker->json, &event, fault)))
             return status;
         size_t room = sizeof path - level->length;

@@ -105,7 +105,7 @@ void encoding_model_name(const struct encoding *encoding, int parts, char *name,
 static bool write_all(struct encoding *encoding, const char *path, const char *format) {
     char holds[256] = "input_ids", name[256];
     size_t count = encoding->result_count + 1;
-    const struct tensor **tensors = calloc(count, sizeof *tensors);
+    const struct tensor **tensors = calloc(count, sizeof *tensors); /* NOLINT(bugprone-sizeof-expression): of pointers */
     if (tensors == NULL) {
         say_failed("no memory for the list of tensors");
         return false;

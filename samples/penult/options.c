@@ -198,7 +198,7 @@ static int read_option(struct options *options, int argc, char **argv, int *at, 
         }
         if (!table[i].takes_value) {
             return equals != NULL ? say_usage("--%s takes no value; found \"%s\"", table[i].name, equals + 1)
-                                  : apply(options, table[i].option, NULL);
+                                  : apply(options, table[i].option, "");
         }
         if (equals == NULL && *at + 1 >= argc) {
             return say_usage("--%s needs a value, and the command line ends there", table[i].name);
