@@ -49,6 +49,7 @@ report() { # verdict name
 }
 
 compile() { # compiler language standard source name
+    # shellcheck disable=SC2086 # a list of words on purpose
     "$1" -x "$2" "-std=$3" -O1 $warnings -I"$api" -c "$4" -o "$work/out.o" >"$work/log" 2>&1
     report $? "$5 as $3 with $1"
 }
