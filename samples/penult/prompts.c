@@ -29,9 +29,9 @@ static int add(struct prompts *prompts, const char *text, size_t bytes) {
 /* Reads to the end; *content is the caller's also after a failure. */
 static int read_all(int file, const char *name, char **content, size_t *bytes) {
     size_t room = FIRST_BUFFER, used = 0;
-    *content = malloc(room);
-    while (*content != NULL) {
-        ssize_t got = read(file, *content + used, room - used);
+    char *buffer = *content = malloc(room);
+    while (buffer != NULL) {
+        ssize_t got = read(file, buffer + used, room - used);
         if (interrupt_pending()) {
             return say_failed("interrupted while reading prompts from %s", name);
         }
@@ -44,11 +44,8 @@ static int read_all(int file, const char *name, char **content, size_t *bytes) {
         }
         used += got > 0 ? (size_t)got : 0;
         if (used == room) {
-            char *grown = room <= SIZE_MAX / 2 ? realloc(*content, room * 2) : NULL;
-            if (grown == NULL) {
-                break;
-            }
-            *content = grown;
+            buffer = room <= SIZE_MAX / 2 ? realloc(buffer, room * 2) : NULL;
+            *content = buffer != NULL ? buffer : *content;
             room *= 2;
         }
     }

@@ -89,13 +89,14 @@ check-static:
 # ---- coverage ---------------------------------------------------------------------------------------------------------
 
 # In place of the hardening flags, which make branches of their own. Built as it is written, a branch for each condition; only
-# the kernels' own -O3 comes later and counts, or their tests would take an hour. Counters are atomic: workers share them.
+# the kernels' own -O3 comes later and counts, or their tests would take an hour. Counters are atomic: workers share them. Without the wraps that keep OpenBLAS from writing,
+# which would keep the counters from being written.
 COVERAGE_FLAGS = -O0 --coverage -fprofile-update=atomic -ffile-prefix-map=$(CURDIR)=$(CURDIR)
 .PHONY: coverage coverage-run
 coverage:
 	@command -v gcovr >/dev/null || { echo "coverage needs gcovr: apt-get install gcovr" >&2; exit 1; }
 	@find $(B)/coverage -name '*.gcda' -delete 2>/dev/null || true
-	@$(MAKE) --no-print-directory B=$(B)/coverage CC=gcc HARDENING='$(COVERAGE_FLAGS)' coverage-run
+	@$(MAKE) --no-print-directory B=$(B)/coverage CC=gcc HARDENING='$(COVERAGE_FLAGS)' WRAPPED_MANNERS= coverage-run
 
 # The counters write files at exit, call what we do not and take memory: tests of just that fail here, and do not hide the
 # table. Whether tests pass is `make test`'s question.
