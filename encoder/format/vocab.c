@@ -272,9 +272,8 @@ static int read_merges_txt(struct vocab_build *build, const struct vocab_files *
             size--;
         if (size < sizeof header - 1 || memcmp(at, header, sizeof header - 1) != 0) {
             struct fault_text quoted;
-            /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): without bytes there is no line */
             const char *space = memchr(at, ' ', size);
-            size_t left = space ? (size_t)(space - at) : size;
+            size_t left = space ? (size_t)(space - at) : 0;
             if (left == 0 || left + 1 >= size || memchr(space + 1, ' ', size - left - 1))
                 return fault_set(fault, FAULT_FORMAT,
                                  "%s: line %zu: found \"%s\", expected two tokens with one space between them", name,
