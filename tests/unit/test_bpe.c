@@ -106,8 +106,15 @@ static void crowded_table(void **state) {
         enum bpe_added added = bpe_add(&bpe, left, right, rank, 1);
         rank += added == BPE_ADDED;
         crowded += added == BPE_CROWDED;
+        bpe.symbol['a'] = left;
+        bpe.last_symbol['b'] = right;
     }
     assert_true(crowded > 0);
+    /* the pair that found no place has no rank, and looking for it ends */
+    uint32_t scratch[2 * BPE_SCRATCH];
+    const int32_t *ids;
+    const uint32_t *begins;
+    assert_int_equal(bpe_merge(&bpe, "ab", 2, scratch, &ids, &begins), 2);
     bpe_close(&bpe);
 }
 

@@ -26,7 +26,7 @@ static int read_all(const char *text, size_t size, struct fault *fault) {
 static void accepts_what_rfc_8259_allows(void **state) {
     static const char *const texts[] = {
         "{}", "[]", " [ ] ", "0", "-0", "1.5e-7", "1E+2", "\"\"", "true", "false", "null", "[1,[2,[3]],{\"a\":{}}]",
-        "{\"a\":1,\"b\":[true,false,null]}", "\"\\u00e9\\n\\\"\\ud83d\\ude00\"", "\"\xc3\xa9\"", "\t\r\n{}\n",
+        "{\"a\":1,\"b\":[true,false,null]}", "\"\\u00e9\\n\\\"\\ud83d\\ude00\"", "\"\\u00E9\\uE000\\uFFFF\"", "\"\xc3\xa9\"", "\t\r\n{}\n",
     };
     struct fault fault;
     (void)state;
@@ -50,6 +50,8 @@ static void refuses_what_it_does_not(void **state) {
         CASE("\"\\ud800\\u0041\""), CASE("\"\\ud800\\"), CASE("\"\n\""), CASE("\"\x01\""), CASE("\"\xff\""),
         CASE("\"\xc0\xaf\""), CASE("\"\xed\xa0\x80\""), CASE("\"\xf4\x90\x80\x80\""), CASE("\"\xe2\x82\""),
         CASE("\xef\xbb\xbf{}"), CASE("// c\n{}"), CASE("[1}"), CASE("{\"a\":1]"), CASE("[,1]"), CASE("{,}"),
+        CASE("\"\\u12/4\""), CASE("\"\\u12G4\""), CASE("\"\\ud800abcdefgh\""), CASE("\"\\ud800\\nabcdefg\""),
+        CASE("\"\\ud800\\ue000\""), CASE("\"\\ud800\\u00e9\""),
 #undef CASE
     };
     struct fault fault;
@@ -96,6 +98,15 @@ static void strings_are_unescaped(void **state) {
     event = only_event(&json, "\"\\u0061\\u0062\"");
     assert_true(json_is(&event, "ab"));
     event = only_event(&json, "\"a\\u0000b\"");
+    assert_false(json_is(&event, "a"));
+    /* of the same size, and far longer than any key that is known */
+    event = only_event(&json, "\"\\u0061c\"");
+    assert_false(json_is(&event, "ab"));
+    char longer[400];
+    memset(longer, 'a', sizeof longer);
+    memcpy(longer, "\"\\u0061", 7);
+    memcpy(longer + sizeof longer - 2, "\"", 2);
+    event = only_event(&json, longer);
     assert_false(json_is(&event, "a"));
 }
 
@@ -149,11 +160,37 @@ static void reals_do_not_need_a_locale(void **state) {
     assert_true(fabs(value - 0.77777777777777777) < 1e-14);
 }
 
+/* A number may have more digits than any counter should count: what is beyond a double is 0, or refused. */
+static void reals_may_be_absurdly_long(void **state) {
+    enum { DIGITS = 60000 };
+    struct json json;
+    struct fault fault;
+    double value = 1;
+    char *text = malloc(DIGITS + 32);
+    (void)state;
+    assert_non_null(text);
+    memset(text, '0', DIGITS);
+    memcpy(text, "0.", 2);
+    memcpy(text + DIGITS, "1E2", 4);
+    struct json_event event = only_event(&json, text);
+    assert_int_equal(json_real(&json, &event, "eps", &value, &fault), 0);
+    assert_true(value == 0);
+    memset(text, '7', DIGITS);
+    memcpy(text + DIGITS, "e2", 3);
+    event = only_event(&json, text);
+    assert_int_equal(json_real(&json, &event, "eps", &value, &fault), FAULT_FORMAT);
+    free(text);
+    event = only_event(&json, "1e-999999999999");
+    assert_int_equal(json_real(&json, &event, "eps", &value, &fault), 0);
+    assert_true(value == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_what_rfc_8259_allows), cmocka_unit_test(refuses_what_it_does_not),
         cmocka_unit_test(depth_is_limited),             cmocka_unit_test(strings_are_unescaped),
         cmocka_unit_test(integers_are_exact),           cmocka_unit_test(reals_do_not_need_a_locale),
+        cmocka_unit_test(reals_may_be_absurdly_long),
     };
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);
 }

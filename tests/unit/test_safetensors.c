@@ -166,11 +166,46 @@ static void the_length_is_checked_before_it_is_used(void **state) {
     assert_int_equal(open_bytes("\x02\0\0\0\0\0\0\0{}", 10, &fault), 0);
 }
 
+/* J1: a header cut short at every byte is refused, whatever was begun. */
+static void a_header_cut_short_is_refused(void **state) {
+    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\"}," ENTRY("b", "F16", "2,3", "4,16") ","
+                                 "\"a\":{\"more\":[{}],\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}";
+    struct safetensors s;
+    struct fault fault;
+    char cut[sizeof header];
+    (void)state;
+    for (size_t size = 0; size < sizeof header - 1; size++) {
+        memcpy(cut, header, size);
+        cut[size] = '\0';
+        if (parse(&s, cut, 16, &fault) != FAULT_FORMAT)
+            fail_msg("taken when cut to %zu bytes", size);
+        assert_names(fault.message, "m.safetensors");
+    }
+    assert_int_equal(parse(&s, header, 16, &fault), 0);
+    safetensors_close(&s);
+}
+
+/* A type's name is looked up without its escapes, in a buffer that holds every name: one that is longer is none of them. */
+static void a_dtype_of_a_hundred_escapes_is_none(void **state) {
+    struct safetensors s;
+    struct fault fault;
+    char header[1024] = "{\"a\":{\"dtype\":\"";
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        strcat(header, "\\u0046");
+    strcat(header, "\",\"shape\":[],\"data_offsets\":[0,4]}}");
+    assert_int_equal(parse(&s, header, 4, &fault), FAULT_FORMAT);
+    assert_names(fault.message, "dtype");
+    assert_int_equal(parse(&s, "{\"a\":{\"dtype\":\"F32\",\"shape\":4,\"data_offsets\":[0,4]}}", 4, &fault), FAULT_FORMAT);
+    assert_names(fault.message, "an array");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_names_types_shapes_and_ranges),     cmocka_unit_test(accepts_the_legal_corners),
         cmocka_unit_test(refuses_each_broken_rule_by_name),        cmocka_unit_test(names_may_hold_anything),
-        cmocka_unit_test(the_length_is_checked_before_it_is_used),
+        cmocka_unit_test(the_length_is_checked_before_it_is_used), cmocka_unit_test(a_header_cut_short_is_refused),
+        cmocka_unit_test(a_dtype_of_a_hundred_escapes_is_none),
     };
     return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
 }
