@@ -16,7 +16,8 @@ FUZZ_REPLAY_RUNS ?= 5000
 FUZZ_TARGETS = safetensors config vocab tokenizer_json prompt api
 FUZZ_TARGET ?= $(FUZZ_TARGETS)
 
-FUZZ_SHARED = tests/fuzz/fuzz.c tests/fuzz/json_mutate.c tests/fuzz/parts.c tests/fuzz/tokens.c
+FUZZ_SHARED = $(patsubst tests/fuzz/%.c,$(B)/harness/%.o,$(wildcard tests/fuzz/fuzz.c tests/fuzz/json_mutate.c tests/fuzz/parts.c \
+    tests/fuzz/tokens.c))
 FUZZ_HEADERS = $(wildcard tests/fuzz/*.h)
 FUZZ_WRAPPED = malloc calloc realloc free mmap munmap
 FUZZ_WRAPPED_safetensors = pread
@@ -29,7 +30,13 @@ FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -O2 -g $(WARNINGS) $(HARDENING) $(CFLAGS)
 # The loops of the arithmetic branch on sizes alone: tracing each turn takes most of an encode's time and shows nothing.
 ifneq ($(findstring fuzzer,$(SANITIZE))$(findstring coverage,$(CFLAGS)),)
 $(B)/obj/encoder/kernels/%.o: override CFLAGS = -fno-sanitize=fuzzer-no-link
+FUZZ_UNSEEN = -fno-sanitize=fuzzer-no-link
 endif
+# nor does what the targets share: mutators and checks
+$(B)/harness/%.o: tests/fuzz/%.c $(FUZZ_HEADERS)
+	@mkdir -p $(@D)
+	$(call say,CC  ,$<)
+	$(Q)$(CC) $(filter-out -fsanitize-coverage=%,$(FUZZ_CFLAGS)) $(FUZZ_UNSEEN) -c -o $@ $<
 
 # $(1): the kind, fuzz or replay; $(2): the target; $(3): what makes it that kind
 define fuzz_program
