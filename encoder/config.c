@@ -147,6 +147,7 @@ static int read_value(struct config *c, enum key key) {
         return fault_set(c->fault, FAULT_UNSUPPORTED, "%s: model_type is \"%s\", expected \"clip_text_model\"", c->json.name,
                          fault_quote(&quoted, event.bytes, event.size));
     case KEYS:
+    default:
         break;
     }
     return json_skip(&c->json, &event, c->fault);

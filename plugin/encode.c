@@ -132,10 +132,10 @@ static int take_buffer(struct encoding *e, uint32_t index, const penult_output *
         return fault_set(e->fault, FAULT_ARGUMENT, "output %u: to.row_pitch %llu overflows", index,
                          (unsigned long long)row_pitch);
     batch_pitch = to->batch_pitch ? to->batch_pitch : row_pitch * T;
-    if (__builtin_mul_overflow(B - 1, batch_pitch, &last_prompt) || __builtin_add_overflow(last_prompt, prompt, &needed) ||
-        __builtin_add_overflow(last_prompt, row, &rows_of_batch))
+    if (__builtin_mul_overflow(B - 1, batch_pitch, &last_prompt) || __builtin_add_overflow(last_prompt, prompt, &needed))
         return fault_set(e->fault, FAULT_ARGUMENT, "output %u: to.batch_pitch %llu overflows", index,
                          (unsigned long long)batch_pitch);
+    rows_of_batch = last_prompt + row; /* at most `needed`: a prompt is at least a row */
     /* rows must not lie on each other: prompts one after the other, or (as in a [T,B,D] tensor) tokens */
     int prompts_apart = (T == 1 || row_pitch >= row) && (B == 1 || batch_pitch >= prompt);
     int tokens_apart = (T == 1 || row_pitch >= rows_of_batch) && (B == 1 || batch_pitch >= row);

@@ -89,7 +89,7 @@ void model_close(penult_model *model) {
 }
 
 static uint32_t abi_dtype(enum dtype dtype) {
-    return dtype == DTYPE_F32 ? PENULT_F32 : dtype == DTYPE_F16 ? PENULT_F16 : dtype == DTYPE_BF16 ? PENULT_BF16 : 0;
+    return dtype == DTYPE_F32 ? PENULT_F32 : dtype == DTYPE_F16 ? PENULT_F16 : PENULT_BF16; /* weights are one of these */
 }
 
 int32_t model_describe(const penult_model *model, penult_model_info *info, penult_error *error) {

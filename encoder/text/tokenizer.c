@@ -225,7 +225,7 @@ struct run {
 /* Where the text ends that clean byte `at` came from. */
 static uint64_t end_of(struct run *run, size_t at) {
     const uint32_t *origin = run->clean.origin;
-    if (run->after <= at || origin[run->after - 1] != origin[at])
+    if (run->after <= at || origin[run->after - 1] != origin[at]) /* GCOVR_EXCL_BR_LINE: pieces come in order, so no other */
         run->after = at + 1;
     while (run->after < run->clean.count && origin[run->after] == origin[at])
         run->after++;

@@ -8,12 +8,13 @@
 #
 # Each builds into a folder of its own below $(B). ANALYSIS_PROGRAMS and ANALYSIS_COMMANDS are what `make test` runs of it.
 
-ANALYSIS_PROGRAMS = $(B)/analysis/test_races
+ANALYSIS_PROGRAMS = $(B)/analysis/test_races $(B)/analysis/test_edges
 ANALYSIS_COMMANDS = \
     "tests/analysis/hardening.sh $(B)/penult.so $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS)" \
+    "$(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
     "$(B)/analysis/test_races $(B)/penult.so $(MODEL)"
 
-$(B)/analysis/test_races: tests/analysis/test_races.c tests/memory/host.c
+$(B)/analysis/%: tests/analysis/%.c tests/memory/host.c
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(TEST_CFLAGS) -Iapi $(CFLAGS) -o $@ $(filter %.c,$^) -ldl -pthread $(LDFLAGS)
@@ -37,9 +38,10 @@ check-san:
 ASAN_PYTHON = env LD_PRELOAD=$(shell clang -print-file-name=libclang_rt.asan-$(shell uname -m).so 2>/dev/null) \
     ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
 .PHONY: check-asan-run
-check-asan-run: all $(UNIT_TESTS) $(B)/abi/test_misuse $(B)/analysis/test_races
+check-asan-run: all $(UNIT_TESTS) $(B)/abi/test_misuse $(ANALYSIS_PROGRAMS)
 	@ASAN_OPTIONS=detect_leaks=1 CMOCKA_MESSAGE_OUTPUT=TAP B=$(B) $(PYTHON) tests/run_tests.py $(UNIT_TESTS:%="%") \
 	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
+	    "$(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
 	    "$(B)/analysis/test_races $(B)/penult.so $(MODEL) 1" \
 	    "$(PYTHON) tests/command/test_command.py" \
 	    "$(ASAN_PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
