@@ -37,13 +37,17 @@ check-san:
 # it ends, so leaks are looked for in the C tests and in the command.
 ASAN_PYTHON = env LD_PRELOAD=$(shell clang -print-file-name=libclang_rt.asan-$(shell uname -m).so 2>/dev/null) \
     ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
+# Of the command each format, option and failure; not what waits for clocks and terminals.
+ASAN_CASES = usage_errors models_that_cannot_be_opened wrong_geometry_is_explained plugins_that_cannot_be_loaded all_files_or_none \
+    info threads_and_copy kernels activation tokenizer option_forms shown formats_agree npy_names small_floats \
+    layers_from_both_ends pooled_kinds json_report heatmap sources unicode_prompts not_utf8 cut_prompts long_text empty_prompt
 .PHONY: check-asan-run
 check-asan-run: all $(UNIT_TESTS) $(B)/abi/test_misuse $(ANALYSIS_PROGRAMS)
 	@ASAN_OPTIONS=detect_leaks=1 CMOCKA_MESSAGE_OUTPUT=TAP B=$(B) $(PYTHON) tests/run_tests.py $(UNIT_TESTS:%="%") \
 	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
 	    "$(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
 	    "$(B)/analysis/test_races $(B)/penult.so $(MODEL) 1" \
-	    "$(PYTHON) tests/command/test_command.py" \
+	    "$(PYTHON) tests/command/test_command.py $(ASAN_CASES)" \
 	    "$(ASAN_PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
 	    "$(ASAN_PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
 	    "$(ASAN_PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
