@@ -5,7 +5,7 @@
 set -u
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --track-fds=yes \
+valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --track-fds=yes --fair-sched=yes \
     --log-file="$log.%p" "$@"
 status=$?
 cat "$log".* >"$log"

@@ -166,6 +166,14 @@ static void added_tokens(void **state) {
         assert_int_equal(cut.end, expected[i].end);
     }
     assert_int_equal(i, sizeof expected / sizeof *expected);
+    /* tokens that are white space, and take along what is behind them: the text is handed out whole all the same */
+    struct added_token space[] = {{" ", 1, 1, 0, 0, 1}};
+    assert_null(added_order(&added, space, 1));
+    added_start(&walk, &added, "a     b", 7);
+    size_t end = 0;
+    for (i = 0; added_next(&walk, &cut); i++, end = cut.end)
+        assert_true(cut.begin == end || (cut.token && cut.end == end));
+    assert_int_equal(end, 7);
     tokens[0].text = "<a>b";
     tokens[0].size = 4;
     assert_non_null(added_order(&added, tokens, sizeof tokens / sizeof *tokens));

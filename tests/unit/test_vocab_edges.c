@@ -75,6 +75,12 @@ static void tokenizer_json(void **state) {
     assert_int_equal(open_small(&small, &tokenizer, NULL, NULL), FAULT_FORMAT);
     assert_names(fault.message, "found no added_tokens");
     small_free(&small);
+    small = small_json();
+    small_edit(&small, J, "\"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true},", "");
+    small_edit(&small, J, "\"model\": {", "\"decoder\": {");
+    assert_int_equal(open_small(&small, &tokenizer, NULL, NULL), FAULT_FORMAT);
+    assert_names(fault.message, "found no model.vocab");
+    small_free(&small);
 }
 
 /* Every list that a file can make long stops at its limit. */
@@ -151,13 +157,14 @@ static void flags(void **state) {
 /* Lists in any order; the same id again with the same spelling is the same token. White space that a token takes along is
  * nobody else's: a token that is white space itself is then empty. */
 static void listed(void **state) {
+#define X518 "\"518\": {\"content\": \"<x>\"}"
     static const struct {
         const char *config, *text;
         int32_t ids[4];
         size_t count;
     } cases[] = {
         {"{\"519\": {\"content\": \"<y>\"}, \"518\": {\"content\": \"<x>\"}}", "<x><y>", {518, 519}, 2},
-        {"{\"518\": {\"content\": \"<x>\"}, \"518\": {\"content\": \"<x>\"}, \"518\": {\"content\": \"<x>\"}}", "<x>", {518}, 1},
+        {"{" X518 ", " X518 ", " X518 ", " X518 ", " X518 ", " X518 ", " X518 "}", "<x>", {518}, 1},
         {"{\"518\": {\"content\": \"<x>\", \"rstrip\": true}, \"519\": {\"content\": \" \", \"lstrip\": true}}", "<x> ",
          {518, 519}, 2},
     };
@@ -174,6 +181,15 @@ static void listed(void **state) {
         free(config);
         small_free(&small);
     }
+    /* what special_tokens_map.json calls special is not the token that added_tokens.json lists */
+    struct small small = small_pair();
+    struct tokenizer *tokenizer;
+    small_edit(&small, VOCAB_SPECIAL_TOKENS_MAP_JSON, NULL, "{\"extra_special_tokens\": [\"<y>\"]}");
+    small_edit(&small, VOCAB_ADDED_TOKENS_JSON, NULL, "{\"<x>\": 518}");
+    assert_int_equal(open_small(&small, &tokenizer, NULL, NULL), 0);
+    EXPECT_IDS(tokenizer, "<y><X>", 519, 518);
+    tokenizer_close(tokenizer);
+    small_free(&small);
 }
 
 static void a_symbol_that_ends_no_word(void **state) {
