@@ -59,7 +59,9 @@ rand srand random srandom drand48 strtok getenv secure_getenv putenv setenv unse
 system popen fork vfork execve posix_spawn pthread_atfork __register_atfork atexit __cxa_atexit at_quick_exit
 chdir fchdir umask sleep alarm setitimer longjmp _longjmp siglongjmp setjmp _setjmp __sigsetjmp
 gets strcpy strcat sprintf vsprintf stpcpy
-fesetenv feenableexcept fedisableexcept fesetround feupdateenv setrlimit prctl dlopen dlsym dlclose'
+fesetenv feenableexcept fedisableexcept fesetround feupdateenv setrlimit prctl dlopen dlsym dlclose
+fwrite usleep nanosleep nice setpriority sched_setaffinity pthread_setaffinity_np sigaltstack mlockall mallopt malloc_trim
+shmget shmat pthread_key_create __cxa_thread_atexit_impl'
 names=
 for name in $forbidden; do
     names="$names
