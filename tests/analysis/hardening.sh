@@ -56,7 +56,8 @@ check "needs libc, and at most libm" \
 
 case $machine in
 *X86-64*)
-    # OpenBLAS's objects do not say that they are ready for it, so the linker leaves the mark off the whole; ours all say so.
+    # Debian's crti.o, utf8proc and OpenBLAS do not say that they are ready for it, so the linker leaves the mark off the
+    # whole; ours all say so.
     unmarked=
     for object in "$@"; do
         LC_ALL=C readelf --notes "$object" | grep -q 'x86 feature: IBT, SHSTK' || unmarked="$unmarked $object"
