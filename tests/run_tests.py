@@ -6,12 +6,15 @@ usage: run_tests.py COMMAND [COMMAND ...]      (each one string, split as a shel
 A line a program with its counts and seconds, the failing lines of it in full, and `N passed, N failed` at the very end. A
 program that exits nonzero without a failing line, or that runs no test at all, counts as one failure: silence is no success.
 """
+import os
 import re
 import shlex
 import subprocess
 import sys
 import time
 
+# seconds a program may take; under valgrind some need more
+LIMIT = int(os.environ.get("TEST_LIMIT", "600"))
 LINE = re.compile(r"^(not )?ok\b[ \d]*(?:- )?(.*)$")
 
 
@@ -19,10 +22,10 @@ def run(command):
     began = time.monotonic()
     try:
         done = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              errors="replace", timeout=600, env=None)
+                              errors="replace", timeout=LIMIT, env=None)
         output, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as late:
-        output, code = (late.stdout or b"").decode("utf-8", "replace"), "no end after 600 s"
+        output, code = (late.stdout or b"").decode("utf-8", "replace"), f"no end after {LIMIT} s"
     except OSError as error:
         output, code = str(error), "not run"
     passed = failed = skipped = 0
