@@ -13,7 +13,7 @@ FAULT_PROGRAMS = $(FAULT_TESTS) $(FAULT_MODELS)/made
 # --export-dynamic: the plugin and glibc bind to the program's own malloc, mmap, ...
 FAULT_SOURCES = tests/memory/host.c
 $(B)/faults/test_faults $(B)/faults/test_pairs: FAULT_SOURCES += tests/faults/life.c
-$(B)/faults/test_faults $(B)/faults/test_pairs $(B)/faults/test_no_allocation: FAULT_SOURCES += tests/faults/interpose.c
+$(B)/faults/test_faults $(B)/faults/test_pairs $(B)/faults/test_no_allocation $(B)/faults/test_quota: FAULT_SOURCES += tests/faults/interpose.c
 $(B)/faults/test_faults: FAULT_SOURCES += tests/faults/imports.c
 $(B)/faults/test_limits $(B)/faults/test_resources: FAULT_SOURCES += tests/faults/limits.c
 $(B)/faults/test_%: tests/faults/test_%.c $(wildcard tests/faults/*.[ch]) tests/memory/host.c
@@ -38,7 +38,8 @@ FAULT_COMMANDS = $(FAULT_SMALL) \
     $(call fault_test,test_pairs, $(FAULT_MODELS) 200) \
     $(call fault_cancel,200) \
     $(call fault_test,test_limits, 128) \
-    $(call fault_test,test_resources)
+    $(call fault_test,test_resources) \
+    $(call fault_test,test_quota, $(B)/faults/quota)
 
 # ---- make check-faults ------------------------------------------------------------------------------------------------
 
@@ -48,7 +49,8 @@ FAULT_LARGE = $(call fault_test,test_no_allocation) \
     $(call fault_test,test_pairs, $(FAULT_MODELS) $(if $(FAULT_SHORT),2000,10000)) \
     $(call fault_cancel,$(if $(FAULT_SHORT),2000,10000)) \
     $(call fault_test,test_limits, $(if $(FAULT_SHORT),64,16)) \
-    $(call fault_test,test_resources)
+    $(call fault_test,test_resources) \
+    $(call fault_test,test_quota, $(B)/faults/quota)
 # Address-space limits leave no room for a sanitizer's shadow.
 FAULT_SANITIZED = $(call fault_test,test_no_allocation) \
     $(call fault_test,test_faults, $(FAULT_MODELS) $(if $(FAULT_SHORT),quick)) \

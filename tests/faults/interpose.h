@@ -40,6 +40,8 @@ void calls_arm(uint32_t mask, uint64_t first, uint64_t count);
 /* Leaves the plan and the counts as they are: 0 stops counting and refusing, 1 goes on. */
 void calls_listen(int on);
 void calls_disarm(void);
+/* From now on files of /proc and /sys are those under this folder; NULL: the system's. */
+void calls_redirect(const char *root);
 /* munmap that was refused leaves a mapping: nobody's fault, and undone here, so that it is no leak. */
 void calls_settle(void);
 
