@@ -1,8 +1,9 @@
 /* contract.c - a plugin that is another plugin: passes every call on and holds it to the host contract (guard.h).
  *
- * Any test that takes a plugin runs over it unchanged. The real one is what PENULT_CONTRACT_PLUGIN names in the environment,
- * else what the build was told (CONTRACT_PLUGIN). Callbacks reach the host with what it gave and what the library says; requests are otherwise passed on as they
- * are, so that a wrong one is wrong in the same way. Knows the ABI; what is compared is guard.c's and state.c's. */
+ * Any test that takes a plugin runs over it unchanged. The real one is what PENULT_CONTRACT_PLUGIN names in the
+ * environment, else what the build was told (CONTRACT_PLUGIN). Callbacks reach the host with what it gave and what the
+ * library says; requests are otherwise passed on as they are, so that a wrong one is wrong in the same way. Knows the
+ * ABI; what is compared is guard.c's and state.c's. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>

@@ -92,8 +92,8 @@ static void callbacks_run_in_the_hosts_mode(void) {
     third_downwards = third();
     int32_t status = api->model_open(&params, &model, &error);
     fesetround(FE_TONEAREST);
-    check(third_downwards != third_nearest && status == PENULT_OK && reports && progresses && !in_another_mode, "callbacks run in the host's mode (%u of %u did "
-          "not) %s", in_another_mode, reports + progresses, error.message);
+    check(third_downwards != third_nearest && status == PENULT_OK && reports && progresses && !in_another_mode,
+          "callbacks run in the host's mode (%u of %u did not) %s", in_another_mode, reports + progresses, error.message);
     if (!status)
         api->model_close(model);
     snprintf(path, sizeof path, "%s/config.json", folder);

@@ -114,7 +114,8 @@ static void host(char **argv, int32_t (*progress)(void *, const penult_progress 
     _exit(0);
 }
 
-/* Lines of the log, which is there from the first breach on; the first of them in `first`. `hits`: how many are of that call and that thing. */
+/* Lines of the log, which is there from the first breach on; the first of them in `first`. `hits`: how many are of that
+ * call and that thing. */
 static unsigned read_log(const char *call, const char *seen, char *first, size_t size, unsigned *hits) {
     char line[1024], wanted[256];
     unsigned lines = 0;

@@ -274,9 +274,10 @@ static void judge(const struct kind *kind, unsigned number, int from, int status
         good &= strchr(tells, *each) != NULL;
     tally->good += (unsigned)good;
     if (!good && !tally->first[0])
-        snprintf(tally->first, sizeof tally->first, "; moment %u (%s): status %#x (%#x expected), told \"%s\" (\"%s\")%s, %.2f s",
-                 number, sets[number % SETS].name, (unsigned)status, (unsigned)kind->status, tells, kind->tells, bad_child ? ", its child failed" : "",
-                 took);
+        snprintf(tally->first, sizeof tally->first,
+                 "; moment %u (%s): status %#x (%#x expected), told \"%s\" (\"%s\")%s, %.2f s", number,
+                 sets[number % SETS].name, (unsigned)status, (unsigned)kind->status, tells, kind->tells,
+                 bad_child ? ", its child failed" : "", took);
 }
 
 static void measure(size_t set) {
