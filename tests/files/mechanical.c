@@ -88,7 +88,7 @@ static void make_safetensors(struct sample *out) {
     memset(out->bytes, 0, 8);
     out->size = 8;
     put(out, "{\"__metadata__\":{\"format\":\"pt\",\"caf\xc3\xa9\":\"\\u00e9\\ud83d\\ude00\"}");
-    for (unsigned i = 0; i < 24; i++) {
+    for (unsigned i = 0; out->size < 3500; i++) {
         unsigned which = i % 6, rows = i % 3, size = rows * 3 * bytes[which];
         put(out, ",\"text_model.encoder.layers.%u.mlp.fc1.weight\":{\"dtype\":\"%s\",\"shape\":[%u,3],\"data_offsets\":[%u,%u]}",
             i, dtypes[which], rows, at, at + size);
@@ -105,7 +105,7 @@ static void make_safetensors(struct sample *out) {
 
 static void make_config(struct sample *out) {
     put(out, "{\n \"architectures\": [\n  \"CLIPTextModelWithProjection\"\n ],\n");
-    for (unsigned i = 0; i < 12; i++)
+    for (unsigned i = 0; i < 44; i++)
         put(out, " \"unknown_%u\": {\"deep\": [[%u, -0.5e-3, \"\\u00e9\\n\"], {\"a\": null}], \"b\": false},\n", i, i * 7);
     put(out, " \"model_type\": \"clip_text_model\", \"hidden_size\": 1280, \"num_hidden_layers\": 32,\n"
              " \"num_attention_heads\": 20, \"intermediate_size\": 5120, \"max_position_embeddings\": 77,\n"
@@ -113,8 +113,11 @@ static void make_config(struct sample *out) {
              " \"eos_token_id\": 49407\n}\n");
 }
 
-/* Letters, the same at the end of a word, three merges, the special tokens: bytes without a symbol are the unknown token. */
+/* Letters, the same at the end of a word, pairs of letters, four merges that build on each other, the special tokens: bytes
+ * without a symbol are the unknown token. */
 static const char *const merged[] = {"he", "ll", "hell", "hello</w>"};
+#define PAIRS 78
+#define PAIR(i) "aei"[(i) / 26], (char)('a' + (i) % 26)
 static void put_vocabulary(struct sample *out) {
     unsigned id = 0;
     put(out, "{");
@@ -122,15 +125,21 @@ static void put_vocabulary(struct sample *out) {
         for (char letter = '!'; letter <= 'z'; letter = (char)(letter == '!' ? 'a' : letter + 1))
             put(out, "\"%c%s\": %u, ", letter, suffix ? "</w>" : "", id++);
     put(out, "\"\\u00e9\": %u, \"\xc4\xa0\": %u, ", id, id + 1);
+    id += 2;
+    for (unsigned i = 0; i < PAIRS; i++)
+        put(out, "\"%c%c\": %u, ", PAIR(i), id++);
     for (unsigned i = 0; i < 4; i++)
-        put(out, "\"%s\": %u, ", merged[i], id + 2 + i);
-    put(out, "\"<|startoftext|>\": %u, \"<|endoftext|>\": %u}", id + 6, id + 7);
+        put(out, "\"%s\": %u, ", merged[i], id++);
+    put(out, "\"<|startoftext|>\": %u, \"<|endoftext|>\": %u}", id, id + 1);
 }
-#define START "60"
-#define END "61"
+#define START "138"
+#define END "139"
+#define FREE 140
 
 static void make_merges(struct sample *out) {
     put(out, "#version: 0.2\nh e\nl l\r\nhe ll\nhell o</w>\n");
+    for (unsigned i = 0; i < PAIRS; i++)
+        put(out, "%c %c\n", PAIR(i));
 }
 
 static void make_tokenizer(struct sample *out) {
@@ -138,7 +147,7 @@ static void make_tokenizer(struct sample *out) {
                                 "\"special\": true";
     put(out, "{\"version\": \"1.0\", \"truncation\": null, \"padding\": {\"direction\": \"Right\", \"pad_id\": 0}, "
              "\"added_tokens\": [{\"id\": " START ", \"content\": \"<|startoftext|>\", %s}, "
-             "{\"id\": " END ", \"content\": \"<|endoftext|>\", %s}, {\"id\": 62, \"content\": \"\\u00c9t\", %s}], ",
+             "{\"id\": " END ", \"content\": \"<|endoftext|>\", %s}, {\"id\": 140, \"content\": \"\\u00c9t\", %s}], ",
         flags, flags, "\"single_word\": true, \"lstrip\": true, \"rstrip\": true, \"normalized\": true, \"special\": false");
     put(out, "%s",
         "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, {\"type\": \"Replace\", "
@@ -153,13 +162,19 @@ static void make_tokenizer(struct sample *out) {
         "\"<|endoftext|>\", \"continuing_subword_prefix\": \"\", \"end_of_word_suffix\": \"</w>\", \"fuse_unk\": false, "
         "\"byte_fallback\": false, \"ignore_merges\": false, \"vocab\": ");
     put_vocabulary(out);
-    put(out, ", \"merges\": [[\"h\", \"e\"], \"l l\", [\"he\", \"ll\"], [\"hell\", \"o</w>\"]]}}");
+    put(out, ", \"merges\": [[\"h\", \"e\"], ");
+    for (unsigned i = 0; i < PAIRS; i++)
+        put(out, "\"%c %c\", ", PAIR(i));
+    put(out, "\"l l\", [\"he\", \"ll\"], [\"hell\", \"o</w>\"]]}}");
 }
 
 static void make_tokenizer_config(struct sample *out) {
     static const char flags[] =
         "\"lstrip\": false, \"normalized\": true, \"rstrip\": false, \"single_word\": false";
-    put(out, "{\"__unknown\": [1, {\"x\": 2.5}], \"add_prefix_space\": false, \"added_tokens_decoder\": {");
+    put(out, "{");
+    for (unsigned i = 0; i < 32; i++)
+        put(out, "\"__unknown_%u\": [%u, {\"x\": -2.5e3, \"\\u00e9\": [null, true]}, \"text\"], ", i, i);
+    put(out, "\"add_prefix_space\": false, \"added_tokens_decoder\": {");
     put(out, "\"" START "\": {\"content\": \"<|startoftext|>\", %s, \"special\": true}, ", flags);
     put(out, "\"" END "\": {\"content\": \"<|endoftext|>\", %s, \"special\": true}}, ", flags);
     put(out, "\"additional_special_tokens\": [\"<extra>\", \"\\u00e9\"], \"bos_token\": {\"__type\": \"AddedToken\", "
@@ -172,11 +187,17 @@ static void make_tokenizer_config(struct sample *out) {
 static void make_special_map(struct sample *out) {
     put(out, "{\"bos_token\": {\"content\": \"<|startoftext|>\", \"lstrip\": false, \"normalized\": true, \"rstrip\": false, "
              "\"single_word\": false}, \"eos_token\": \"<|endoftext|>\", \"pad_token\": \"!\", \"mask_token\": null, "
-             "\"additional_special_tokens\": [\"<a>\", \"<b>\"], \"unk_token\": \"<|endoftext|>\"}");
+             "\"additional_special_tokens\": [\"<a>\"");
+    for (unsigned i = 0; i < 100; i++)
+        put(out, ", \"<extra_%u>\"", i);
+    put(out, "], \"unk_token\": \"<|endoftext|>\"}");
 }
 
 static void make_added(struct sample *out) {
-    put(out, "{\"<|endoftext|>\": " END ", \"<|startoftext|>\": " START ", \"<new>\": 62, \"caf\\u00e9\": 63}");
+    put(out, "{\"<|endoftext|>\": " END ", \"<|startoftext|>\": " START);
+    for (unsigned i = 0; i < 100; i++)
+        put(out, ", \"<n\\u00e9w_%u>\": %u", i, FREE + i);
+    put(out, "}");
 }
 
 /* ---- one damaged file ---- */

@@ -12,7 +12,6 @@ import itertools
 import pathlib
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -38,7 +37,7 @@ OUTPUTS = {0: "hidden 0", 1: "hidden 1", 2: "hidden 2", (-1, True): "last", "raw
 LARGEST = {"F32": 3.4e38, "F16": 65504.0, "BF16": 3.38e38}
 DENORMAL = {"F32": 1e-40, "F16": 3e-7, "BF16": 4e-39}
 FLUSHED = 1e-25  # what may come of denormals that count as zeros: the least float over the least norm
-SLOW = 20  # times as long as with ordinary weights: denormals cost 126 times and more where they are not flushed
+SLOW = 1.35  # times the ordinary weights' CPU time: without flushing 1.85 on an EPYC, a hundred elsewhere
 
 _libm = ctypes.CDLL("libm.so.6")
 TRAPS = 1 | 4 | 8 | 16  # invalid, division by zero, overflow, underflow
@@ -230,20 +229,24 @@ def try_case(library, root, dtype, change, name):
 
 
 def slowness(library, root, source):
-    """How many times as long an encode takes when every weight of the shipped model is a denormal."""
+    """How many times as long an encode takes when the shipped model's matrices hold denormals, and its norms what they
+    held: the products are denormals too then, where they are not flushed."""
     took = []
     for name, change in (("ordinary", lambda values: values),
                          ("denormal", lambda values: np.sign(values) * np.float32(DENORMAL["F32"]))):
         def tensors(loaded, change=change):
-            return {key: ("F32", change(folders.widen(*value))) for key, value in loaded.items()}
+            return {key: ("F32", change(folders.widen(*value)) if "_proj.weight" in key or ".fc" in key else
+                          folders.widen(*value)) for key, value in loaded.items()}
         path = folders.Folder(source, root, name, tensors=tensors)
-        with penult.Model(str(path), library=library) as model, penult.Session(model, threads=1) as session:
+        # the scalar set multiplies with the plain instructions, which show it on every CPU
+        with penult.Model(str(path), library=library) as model, \
+                penult.Session(model, threads=1, kernels="scalar") as session:
             times = []
-            for _ in range(9):
-                began = time.monotonic()
+            for _ in range(7):
+                began = time.process_time()
                 session.encode("a castle at dawn", layers=(-1,), pooled=())
-                times.append(time.monotonic() - began)
-        took.append(statistics.median(times))
+                times.append(time.process_time() - began)
+        took.append(min(times))
     return took[1] / took[0]
 
 
@@ -271,7 +274,7 @@ def main(plugin, source, extent=""):
                   f"NON_FINITE{f', {len(wrong)} wrong' if wrong else ''}", flush=True)
         ratio = slowness(library, root, source)
         failed += ratio > SLOW
-        print(f"{'not ' if ratio > SLOW else ''}ok {number + 1} - denormal weights take {ratio:.1f} times as long, expected less "
+        print(f"{'not ' if ratio > SLOW else ''}ok {number + 1} - denormal weights take {ratio:.2f} times as long, expected less "
               f"than {SLOW}\n1..{number + 1}")
     finally:
         shutil.rmtree(root, ignore_errors=True)
