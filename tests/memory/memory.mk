@@ -10,7 +10,9 @@
 MEMORY_MODELS ?= $(B)/memory/models
 
 MEMORY_TESTS = $(patsubst tests/memory/%.c,$(B)/memory/%,$(wildcard tests/memory/test_*.c))
-MEMORY_PROGRAMS = $(MEMORY_TESTS)
+# A copy of its own: what is shared and what is not shows only where no other process has the file mapped.
+OWN_MODEL = $(B)/memory/own-model
+MEMORY_PROGRAMS = $(MEMORY_TESTS) $(OWN_MODEL)/model.safetensors
 MEMORY_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g -Iapi $(WARNINGS) -MMD -MP
 
 $(B)/memory/%: tests/memory/%.c tests/memory/host.c
@@ -18,10 +20,13 @@ $(B)/memory/%: tests/memory/%.c tests/memory/host.c
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(MEMORY_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) -ldl -pthread $(LDFLAGS)
 
--include $(MEMORY_PROGRAMS:=.d)
+$(OWN_MODEL)/model.safetensors: $(wildcard $(MODEL)/*.*)
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $(filter %.json %.txt %.safetensors,$^) $(@D)
+
+-include $(MEMORY_TESTS:=.d)
 
 MEMORY_SMALL = \
-    "$(B)/memory/test_private $(B)/penult.so $(MODEL)" \
+    "$(B)/memory/test_private $(B)/penult.so $(OWN_MODEL)" \
     "$(B)/memory/test_opening $(B)/penult.so $(MODEL)" \
     "$(B)/memory/test_files $(B)/penult.so $(MODEL)" \
     "$(B)/memory/test_guest $(B)/penult.so $(MODEL)"
