@@ -13,7 +13,7 @@ FAULT_PROGRAMS = $(FAULT_TESTS) $(FAULT_MODELS)/made
 # --export-dynamic: the plugin and glibc bind to the program's own malloc, mmap, ...
 FAULT_SOURCES = tests/memory/host.c
 $(B)/faults/test_faults $(B)/faults/test_pairs: FAULT_SOURCES += tests/faults/life.c
-$(B)/faults/test_faults $(B)/faults/test_pairs $(B)/faults/test_no_allocation $(B)/faults/test_quota: FAULT_SOURCES += tests/faults/interpose.c
+$(addprefix $(B)/faults/test_,faults pairs no_allocation quota): FAULT_SOURCES += tests/faults/interpose.c
 $(B)/faults/test_faults: FAULT_SOURCES += tests/faults/imports.c
 $(B)/faults/test_limits $(B)/faults/test_resources: FAULT_SOURCES += tests/faults/limits.c
 $(B)/faults/test_%: tests/faults/test_%.c $(wildcard tests/faults/*.[ch]) tests/memory/host.c
@@ -52,10 +52,9 @@ FAULT_LARGE = $(call fault_test,test_no_allocation) \
     $(call fault_test,test_resources) \
     $(call fault_test,test_quota, $(B)/faults/quota)
 # Address-space limits leave no room for a sanitizer's shadow.
-FAULT_SANITIZED = $(call fault_test,test_no_allocation) \
-    $(call fault_test,test_faults, $(FAULT_MODELS) $(if $(FAULT_SHORT),quick)) \
-    $(call fault_test,test_pairs, $(FAULT_MODELS) $(if $(FAULT_SHORT),300,2000)) \
-    $(call fault_cancel,$(if $(FAULT_SHORT),300,2000))
+FAULT_SANITIZED = $(call fault_test,test_faults, $(FAULT_MODELS) $(if $(FAULT_SHORT),quick)) \
+    $(call fault_test,test_pairs, $(FAULT_MODELS) $(if $(FAULT_SHORT),200,2000)) \
+    $(if $(FAULT_SHORT),,$(call fault_test,test_no_allocation) $(call fault_cancel,500))
 
 .PHONY: check-faults check-faults-run check-faults-sanitized
 check-faults:
@@ -63,7 +62,8 @@ check-faults:
 	@status=0; \
 	$(MAKE) --no-print-directory check-faults-run || status=1; \
 	if command -v clang >/dev/null; then \
-	    $(MAKE) --no-print-directory B=$(B)/faults-asan CC=clang SANITIZE=address,undefined check-faults-sanitized || status=1; \
+	    $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j2) \
+	        B=$(B)/faults-asan CC=clang SANITIZE=address,undefined check-faults-sanitized || status=1; \
 	else \
 	    echo "clang is missing: the faults were not tried under sanitizers"; status=1; \
 	fi; \

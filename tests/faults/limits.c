@@ -108,10 +108,10 @@ void sweep_add(struct sweep *sweep, int result, uint64_t limit, double took) {
 
 void sweep_check(const struct sweep *s, const char *name, const char *unit) {
     unsigned runs = s->ok + s->model + s->session + s->wrong;
-    say("%-44s %4u runs: %4u failed at the model, %4u at the session, %4u succeeded, from %llu %s; slowest %.2f s", name, runs,
-        s->model, s->session, s->ok, (unsigned long long)s->enough, unit, s->slowest);
-    check(runs > 0 && s->wrong == 0 && (s->ok > 0 || s->cut_short), "%s: success or the status that fits under each limit (%u otherwise)%s", name,
-          s->wrong, s->first);
+    say("%-44s %4u runs: %4u failed at the model, %4u at the session, %4u succeeded, from %llu %s; slowest %.2f s",
+        name, runs, s->model, s->session, s->ok, (unsigned long long)s->enough, unit, s->slowest);
+    check(runs > 0 && s->wrong == 0 && (s->ok > 0 || s->cut_short),
+          "%s: success or the status that fits under each limit (%u otherwise)%s", name, s->wrong, s->first);
     check(s->fell_back == 0, "%s: more room is never worse (%u times it was)", name, s->fell_back);
     check(s->late == 0, "%s: within %d s (%u were not)", name, MOST_SECONDS, s->late);
 }

@@ -205,7 +205,8 @@ static void from_another_thread(const char *name, uint64_t moments, uint64_t *ra
     check(o.unusable == 0, "%s: the session's next encode has the same bits (%llu had not)", name,
           (unsigned long long)o.unusable);
     check(o.cancelled > moments / 4 && (moments < 2000 || missed == 0), "%s: cancels met the encode, and every block of it "
-          "(%llu of %llu; %u blocks were not met)", name, (unsigned long long)o.cancelled, (unsigned long long)moments, missed);
+          "(%llu of %llu; %u blocks were not met)", name, (unsigned long long)o.cancelled, (unsigned long long)moments,
+          missed);
     free(o.late);
 }
 

@@ -2,6 +2,7 @@
  * for memory, threads or files is refused, and encodes of text and of ids, with every output in every type, still work.
  *
  *     test_no_allocation PLUGIN MODEL */
+#include <stdlib.h>
 #include <string.h>
 
 #include "../memory/host.h"
@@ -80,6 +81,7 @@ int main(int argc, char **argv) {
         batch_free(&ids);
         api->model_close(model);
     }
+    free(text);
     /* the refusals are real: opening a session under them fails */
     penult_model *model = host_open(argv[2], NULL, PENULT_MAP);
     penult_session_params params = {.struct_size = sizeof params};

@@ -50,8 +50,10 @@ static void quota_is_read(const char *root, const char *name, uint32_t quota, ui
     uint64_t unread = measure_with(CALL_READ, REFUSE, EIO, 0), shut = measure_with(CALL_OPEN, REFUSE, EACCES, 0);
     calls_redirect(NULL);
     check(plain == expected, "%s: a quota of %u CPUs is heeded", name, quota);
-    check(in_pieces == expected && interrupted == expected, "%s: also when it is read in pieces, or with interruptions", name);
-    check(unread == measure(cpus) && shut == unread, "%s: where it cannot be read, the %u CPUs of the process count", name, cpus);
+    check(in_pieces == expected && interrupted == expected, "%s: also when it is read in pieces, or with interruptions",
+          name);
+    check(unread == measure(cpus) && shut == unread, "%s: where it cannot be read, the %u CPUs of the process count", name,
+          cpus);
 }
 
 int main(int argc, char **argv) {
