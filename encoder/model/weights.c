@@ -156,11 +156,11 @@ static void report_unused(const struct binder *b) {
         const char *why = layout_ignorable(item->name, item->name_size);
         if (b->used[i])
             continue;
-        fault_quote(&quoted, item->name, item->name_size);
+        const char *subject = item->name_size ? fault_quote(&quoted, item->name, item->name_size) : "\"\"";
         if (why)
-            report_say(b->report, REPORT_NOTE, quoted.bytes, "not used: %s", why);
+            report_say(b->report, REPORT_NOTE, subject, "not used: %s", why);
         else
-            report_say(b->report, REPORT_WARNING, quoted.bytes, "not used: %s does not call for it", b->config);
+            report_say(b->report, REPORT_WARNING, subject, "not used: %s does not call for it", b->config);
     }
 }
 

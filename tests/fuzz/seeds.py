@@ -162,7 +162,9 @@ def api():
 
 
 # target -> (name, bytes): inputs that once were findings
-FINDINGS = {}
+FINDINGS = {"safetensors": [("report_without_a_subject", declared('{"embeddings.token_embedding.weight":{"dtype":"F16","shape":'
+                                                                  '[1],"data_offsets":[0,2]},"":{"dtype":"F16","shape":[1],'
+                                                                  '"data_offsets":[2,4]}}', 4))]}
 
 TARGETS = {"safetensors": safetensors, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json, "prompt": prompt, "api": api}
 

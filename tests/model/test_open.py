@@ -91,13 +91,14 @@ def a_wrong_dtype_is_named():
 def extra_tensors_are_findings():
     def more(tensors):
         return {**tensors, "text_model.embeddings.position_ids": ("I64", np.arange(77).reshape(1, 77)),
-                "logit_scale": ("F32", np.float32(2.6).reshape(())), "mystery": ("F32", np.zeros(3, np.float32))}
+                "logit_scale": ("F32", np.float32(2.6).reshape(())), "mystery": ("F32", np.zeros(3, np.float32)),
+                "": ("F32", np.zeros(3, np.float32))}
     path = folder("extra", tensors=more)
     with opens(path) as model:
         severity = {f.subject: f.severity for f in model.findings}
     assert severity["text_model.embeddings.position_ids"] == "note"
     assert severity["logit_scale"] == "note"
-    assert severity["mystery"] == "warning"
+    assert severity["mystery"] == severity['""'] == "warning"  # a finding has a subject, if the file gives none
     same(encode(path), encode(MODEL))
 
 
