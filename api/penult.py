@@ -17,14 +17,14 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from ctypes import c_uint64, c_void_p
+from ctypes import c_uint8, c_uint64, c_void_p
 from dataclasses import dataclass, fields
 from typing import Optional, Union
 
 import numpy as np
 
-from penult_abi import (ACTIVATIONS, DTYPES, FINAL_NORM, KERNELS, KINDS, NOWHERE, STATUS, TOKENS_BODY, Cancelled, Finding,
-                        Library, LoadError, PenultError, Progress, _Buffer, _bytes_of_path, _bytes_of_text, _Callback,
+from penult_abi import (ACTIVATIONS, DTYPES, FINAL_NORM, KERNELS, KINDS, LIST_TENSORS, NOWHERE, STATUS, TOKENS_BODY,
+                        WEIGHT_DTYPES, Cancelled, Finding, Library, LoadError, PenultError, Progress, _Buffer, _bytes_of_path, _bytes_of_text, _Callback,
                         _check, _count, _Error, _Handle, _ModelInfo, _OpenParams, _Output, _Prompt, _PromptResult,
                         _SessionParams, _sized, _TextRequest, _TextResult, _TokenRequest, _TokenResult)
 
@@ -58,6 +58,10 @@ class ModelInfo:
     norm_epsilon: float
     layout: str
     kernels: str
+    tower: str
+    bytes_used: int
+    tensors_used: int
+    files: int
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,12 @@ def bfloat16_to_float32(array: np.ndarray) -> np.ndarray:
 class Model:
     """An open text tower and its tokenizer, usable from any thread.
 
-    path        a directory as transformers writes it
-    tokenizer   a directory or a tokenizer.json; None: in `path`, or none at all
-    activation  "quick_gelu" or "gelu", to override config.json
+    path        a safetensors file, an index of shards, a directory as transformers writes it, or a pipeline's
+    tokenizer   a directory or a tokenizer.json; None: beside the weights, or none at all
+    activation  "quick_gelu" or "gelu", to override config.json or what is assumed without one
+    tower       "clip_l", "clip_g", "text_encoder", ... where `path` holds several; None: the widest
+    heads       to override config.json or what is assumed without one
+    tensors     True: a Finding for each tensor in use
     copy        True: read the weights into memory; False: map the file and use it in place
     report      called with each Finding as it is made; they are all in .findings afterwards too
     progress    called with (bytes done, bytes in all) while copying; something true cancels, as does an exception
@@ -121,7 +128,8 @@ class Model:
     """
 
     def __init__(self, path: Union[str, os.PathLike], tokenizer: Union[str, os.PathLike, None] = None,
-                 activation: Optional[str] = None, copy: bool = False,
+                 activation: Optional[str] = None, copy: bool = False, tower: Optional[str] = None,
+                 heads: Optional[int] = None, tensors: bool = False,
                  report: Optional[Callable[[Finding], object]] = None, progress: Optional[Progress] = None,
                  library: Optional[Library] = None) -> None:
         if activation is not None and activation not in ACTIVATIONS:
@@ -133,6 +141,8 @@ class Model:
         params = _sized(_OpenParams, access=1 if copy else 0, path=_bytes_of_path(path, "the model's path"),
                         tokenizer_path=_bytes_of_path(tokenizer, "the tokenizer's path"),
                         activation=ACTIVATIONS[activation] if activation else 0,
+                        tower=None if tower is None else tower.encode(), heads=_count(heads or 0, 2**32 - 1, "heads"),
+                        flags=LIST_TENSORS if tensors else 0,
                         report=callback.report(self.findings, report), progress=callback.progress(progress))
         status = self._api.model_open(params, handle, error)
         self._handle = _Handle(self._api.model_close, handle.value) if status == 0 else None
@@ -150,11 +160,11 @@ class Model:
         info, error = _sized(_ModelInfo), _Error()
         _check(self._api.model_describe(self._alive(), info, error), error)
         values = {field.name: getattr(info, field.name) for field in fields(ModelInfo)}
-        for name, words in (("activation", ACTIVATIONS), ("dtype", DTYPES), ("access", {"map": 0, "copy": 1})):
+        for name, words in (("activation", ACTIVATIONS), ("dtype", WEIGHT_DTYPES), ("access", {"map": 0, "copy": 1})):
             values[name] = {number: word for word, number in words.items()}.get(values[name], str(values[name]))
         for name in ("start_id", "end_id", "pad_id"):
             values[name] = None if values[name] < 0 else values[name]
-        for name in ("layout", "kernels"):
+        for name in ("layout", "kernels", "tower"):
             values[name] = values[name].decode("utf-8", "replace")
         return ModelInfo(**values)
 
@@ -177,6 +187,15 @@ class Model:
         count = result.id_count
         return Tokens(data, ids[:count].copy(), spans[:count].astype(np.int64), result.body_count, result.cut_count,
                       result.cut_begin, None if body else result.end_position)
+
+    def hash(self, progress: Optional[Progress] = None) -> str:
+        """SHA-256 of the weights' values, in hex: the same whatever file they came from (encoder/model/digest.h has the
+        rule). Takes seconds for a large model. progress is called with (bytes done, bytes in all); something true cancels."""
+        callback, error, digest = _Callback(), _Error(), (c_uint8 * 32)()
+        status = self._api.model_hash(self._alive(), digest, callback.progress(progress), None, error)
+        callback.done()
+        _check(status, error)
+        return bytes(digest).hex()
 
     def measure(self, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0, kernels: str = "best") -> int:
         """The bytes of memory that a Session of these parameters would take."""

@@ -28,8 +28,10 @@ int file_read(const struct file *file, uint64_t offset, void *out, size_t bytes,
 /* FAULT_CHANGED if the file is not what it was at file_open. */
 int file_check(const struct file *file, const char *name, struct fault *fault);
 
-/* The whole file, read-only and shared with every process that maps it. bytes 0 cannot be mapped: FAULT_TRUNCATED. */
-int file_map(const struct file *file, const char *name, const unsigned char **out, struct fault *fault);
+/* Bytes [begin, begin + bytes) of it, read-only and shared with every process that maps them. begin is at a page; bytes is
+ * not 0. */
+int file_map(const struct file *file, const char *name, uint64_t begin, uint64_t bytes, const unsigned char **out,
+             struct fault *fault);
 void file_unmap(const unsigned char *mapping, uint64_t bytes);
 
 /* Opens, reads all (limit bytes at most, else FAULT_FORMAT naming both numbers), closes. *bytes is one memory block, with

@@ -17,10 +17,10 @@ static const char right[] =
 static struct fault fault;
 static char reports[2048];
 
-static void keep_report(void *user, enum report_severity severity, const char *subject, const char *message) {
+static void keep_report(void *user, const struct finding *finding) {
     size_t used = strlen(reports);
-    (void)user, (void)severity;
-    snprintf(reports + used, sizeof reports - used, "%s: %s\n", subject, message);
+    (void)user;
+    snprintf(reports + used, sizeof reports - used, "%s: %s\n", finding->subject, finding->message);
 }
 
 /* From a block of the text's exact size, so that a sanitizer sees a byte read beyond it. */
