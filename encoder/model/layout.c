@@ -169,8 +169,8 @@ uint32_t layout_count_blocks(const struct found_layout *found, const struct tens
         size_t at = length;
         if (!begins_with(item->name, item->name_size, head))
             continue;
-        while (at < item->name_size && item->name[at] >= '0' && item->name[at] <= '9' && number < UINT32_MAX)
-            number = number * 10 + (uint64_t)(item->name[at++] - '0');
+        for (; at < item->name_size && item->name[at] >= '0' && item->name[at] <= '9'; at++)
+            number = number < UINT32_MAX ? number * 10 + (uint64_t)(item->name[at] - '0') : number;
         if (at > length && at < item->name_size && item->name[at] == '.' && number + 1 > most)
             most = number + 1;
     }

@@ -64,7 +64,6 @@ static int read_projection(struct geometry *g, const struct found_layout *found,
         return 0;
     }
     const struct tensor *tensor = &set->items[index].tensor;
-    layout_spell_projection(found, bare ? 0 : 1, &name);
     if (tensor->dtype == DTYPE_NONE)
         return fault_set(fault, FAULT_NOT_FOUND, "%s: the text projection is in a shard that is not there", file);
     if (tensor->rank != 2)

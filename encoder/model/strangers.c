@@ -121,11 +121,11 @@ void strangers_report(const struct tensor_set *set, const unsigned char *used, c
             add(&beyond, item);
     }
     for (size_t i = 0; i < GROUPS; i++) {
-        const struct layout *tower = i < NETWORKS ? NULL : towers[i - NETWORKS].layout;
         struct finding finding = {.severity = REPORT_NOTE, .kind = REPORT_IGNORED, .tensors = groups[i].tensors,
                                   .bytes = groups[i].bytes};
         if (groups[i].tensors == 0)
             continue;
+        const struct layout *tower = i < NETWORKS ? NULL : towers[i - NETWORKS].layout;
         finding.subject = tower ? (tower->root[0] ? tower->root : tower->inner) : networks[i].begin;
         report_find(report, finding, "not used: %llu tensors, %llu bytes: %s", (unsigned long long)groups[i].tensors,
                     (unsigned long long)groups[i].bytes, tower ? "another text tower" : networks[i].what);
