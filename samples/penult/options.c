@@ -11,7 +11,7 @@
 enum option {
     OPTION_LAYER, OPTION_FINAL_NORM, OPTION_POOLED, OPTION_OUT, OPTION_HEATMAP, OPTION_DTYPE, OPTION_THREADS,
     OPTION_KERNELS, OPTION_TOKENIZER, OPTION_ACTIVATION, OPTION_COPY, OPTION_PLUGIN, OPTION_PROMPTS, OPTION_BODY,
-    OPTION_JSON, OPTION_QUIET, OPTION_HELP, OPTION_VERSION
+    OPTION_JSON, OPTION_QUIET, OPTION_HELP, OPTION_VERSION, OPTION_TOWER, OPTION_HEADS, OPTION_HASH, OPTION_TENSORS
 };
 
 #define ENCODE (1u << COMMAND_ENCODE)
@@ -37,6 +37,10 @@ static const struct {
     {"tokenizer", OPTION_TOKENIZER, true, ENCODE | TOKENIZE | INFO},
     {"activation", OPTION_ACTIVATION, true, ENCODE | TOKENIZE | INFO},
     {"copy", OPTION_COPY, false, ENCODE | INFO},
+    {"tower", OPTION_TOWER, true, ENCODE | TOKENIZE | INFO},
+    {"heads", OPTION_HEADS, true, ENCODE | TOKENIZE | INFO},
+    {"hash", OPTION_HASH, false, INFO},
+    {"tensors", OPTION_TENSORS, false, INFO},
     {"plugin", OPTION_PLUGIN, true, ENCODE | TOKENIZE | INFO | VERSION},
     {"prompts", OPTION_PROMPTS, true, ENCODE | TOKENIZE},
     {"body", OPTION_BODY, false, TOKENIZE},
@@ -158,6 +162,15 @@ static int set_threads(struct options *options, const char *value) {
     return STATUS_OK;
 }
 
+static int set_heads(struct options *options, const char *value) {
+    int64_t heads;
+    if (!read_number(value, 1, 1024, &heads)) {
+        return say_usage("--heads takes a whole number from 1 to 1024; found \"%s\"", value);
+    }
+    options->heads = (uint32_t)heads;
+    return STATUS_OK;
+}
+
 static int apply(struct options *options, enum option option, const char *value) {
     switch (option) {
     case OPTION_LAYER: return add_layer(options, value);
@@ -170,6 +183,10 @@ static int apply(struct options *options, enum option option, const char *value)
     case OPTION_OUT: options->outs[options->out_count++] = value; break;
     case OPTION_HEATMAP: options->heatmap = value; break;
     case OPTION_TOKENIZER: options->tokenizer = value; break;
+    case OPTION_TOWER: options->tower = value; break;
+    case OPTION_HEADS: return set_heads(options, value);
+    case OPTION_HASH: options->hash = true; break;
+    case OPTION_TENSORS: options->tensors = true; break;
     case OPTION_COPY: options->access = PENULT_COPY; break;
     case OPTION_PLUGIN: options->plugin = value; break;
     case OPTION_PROMPTS: options->sources[options->source_count++] = (struct prompt_source){value, true}; break;
@@ -239,7 +256,7 @@ static int check(const struct options *options, const char *command) {
         return STATUS_OK;
     }
     if (options->model == NULL) {
-        return say_usage("%s: which model? Give the directory that holds config.json and model.safetensors", command);
+        return say_usage("%s: which model? Give a safetensors file, an index of shards, or a directory that holds one", command);
     }
     if (options->command == COMMAND_INFO) {
         return STATUS_OK;

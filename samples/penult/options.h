@@ -38,6 +38,10 @@ struct options {
     uint32_t threads;
     uint32_t kernels;
     uint32_t access;
+    uint32_t heads;
+    const char *tower;
+    bool hash;
+    bool tensors;
     bool final_norm;
     bool body;
     bool json;
