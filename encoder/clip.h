@@ -13,8 +13,11 @@
 #include "text/tokenizer.h"
 
 struct clip_params {
-    const char *path;           /* a directory */
+    const char *path;           /* a directory, or NULL: a tokenizer and no tower */
     const char *tokenizer_path; /* NULL: path */
+    const char *own_directory;  /* may hold clip.vocab, for models without a tokenizer; or NULL */
+    enum tokenizer_mode tokenizer_mode;
+    enum pad_in_text pad_in_text;
     enum activation activation; /* ACTIVATION_NONE: the config's */
     int copy;                   /* read the weights into private memory */
     struct report report;
@@ -23,7 +26,7 @@ struct clip_params {
 };
 
 struct clip {
-    struct geometry geometry;
+    struct geometry geometry; /* width 0: there is no tower */
     struct text_weights weights;
     struct kernels kernels;
     struct tokenizer *tokenizer; /* or NULL */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "handles.h"
+#include "place.h"
 #include "status.h"
 #include "structs.h"
 
@@ -20,10 +21,10 @@ static int progress(void *user, uint64_t done, uint64_t total) {
 }
 
 static int check_params(const penult_open_params *own, struct fault *fault) {
-    if (!own->path)
-        return fault_set(fault, FAULT_ARGUMENT, "params->path is NULL");
-    if (!own->path[0] || (own->tokenizer_path && !own->tokenizer_path[0]))
-        return fault_set(fault, FAULT_ARGUMENT, "params->%s is an empty string", own->path[0] ? "tokenizer_path" : "path");
+    if (own->path && !own->path[0])
+        return fault_set(fault, FAULT_ARGUMENT, "params->path is an empty string");
+    if (own->tokenizer_path && !own->tokenizer_path[0])
+        return fault_set(fault, FAULT_ARGUMENT, "params->tokenizer_path is an empty string");
     if (own->access != PENULT_MAP && own->access != PENULT_COPY)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->access is %u, expected PENULT_MAP or PENULT_COPY", own->access);
     if (own->activation > PENULT_GELU)
@@ -31,10 +32,21 @@ static int check_params(const penult_open_params *own, struct fault *fault) {
                          own->activation);
     if (own->reserved)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->reserved is %u, expected 0", own->reserved);
+    if (own->tokenizer_mode > PENULT_TOKENIZER_OPEN_CLIP)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->tokenizer_mode is %u, expected PENULT_TOKENIZER_TRANSFORMERS or "
+                         "PENULT_TOKENIZER_OPEN_CLIP", own->tokenizer_mode);
+    if (own->pad_in_text > PENULT_PAD_IS_SPECIAL)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->pad_in_text is %u, expected a PENULT_PAD_ value",
+                         own->pad_in_text);
+    if (own->pad_in_text == PENULT_PAD_IS_SPECIAL && own->tokenizer_mode == PENULT_TOKENIZER_OPEN_CLIP)
+        return fault_set(fault, FAULT_ARGUMENT, "params->pad_in_text is PENULT_PAD_IS_SPECIAL, but open_clip's tokenizer has "
+                         "no padding token");
     return 0;
 }
 
 _Static_assert((int)ACTIVATION_QUICK_GELU == PENULT_QUICK_GELU && (int)ACTIVATION_GELU == PENULT_GELU, "same numbers");
+_Static_assert((int)TOKENIZER_OPEN_CLIP == PENULT_TOKENIZER_OPEN_CLIP && (int)PAD_IS_SPECIAL == PENULT_PAD_IS_SPECIAL &&
+                   (int)PAD_IS_TEXT == PENULT_PAD_IS_TEXT, "same numbers");
 _Static_assert((int)REPORT_NOTE == PENULT_REPORT_NOTE && (int)REPORT_ERROR == PENULT_REPORT_ERROR, "same numbers");
 
 int32_t model_open(const penult_open_params *params, penult_model **out, penult_error *error) {
@@ -51,6 +63,8 @@ int32_t model_open(const penult_open_params *params, penult_model **out, penult_
         .path = own.path,
         .tokenizer_path = own.tokenizer_path,
         .activation = (enum activation)own.activation,
+        .tokenizer_mode = (enum tokenizer_mode)own.tokenizer_mode,
+        .pad_in_text = (enum pad_in_text)own.pad_in_text,
         .copy = own.access == PENULT_COPY,
         .report = {own.report ? report : NULL, &own},
         .progress = own.progress ? progress : NULL,
@@ -61,7 +75,13 @@ int32_t model_open(const penult_open_params *params, penult_model **out, penult_
         fault_set(&fault, FAULT_NO_MEMORY, "no memory for a model");
         return status_of(&fault, error);
     }
-    if (clip_open(&model->clip, &engine, &fault)) {
+    char *directory = NULL;
+    int status = plugin_directory(&directory, &fault);
+    engine.own_directory = directory;
+    if (!status)
+        status = clip_open(&model->clip, &engine, &fault);
+    memory_free(directory);
+    if (status) {
         memory_free(model);
         return status_of(&fault, error);
     }
@@ -89,7 +109,10 @@ void model_close(penult_model *model) {
 }
 
 static uint32_t abi_dtype(enum dtype dtype) {
-    return dtype == DTYPE_F32 ? PENULT_F32 : dtype == DTYPE_F16 ? PENULT_F16 : PENULT_BF16; /* weights are one of these */
+    return dtype == DTYPE_F32    ? PENULT_F32
+           : dtype == DTYPE_F16  ? PENULT_F16
+           : dtype == DTYPE_NONE ? 0
+                                 : PENULT_BF16; /* weights are one of these */
 }
 
 int32_t model_describe(const penult_model *model, penult_model_info *info, penult_error *error) {
@@ -122,7 +145,8 @@ int32_t model_describe(const penult_model *model, penult_model_info *info, penul
         .bytes_mapped = clip->file.bytes,
         .norm_epsilon = g->norm_epsilon,
     };
-    snprintf(own.layout, sizeof own.layout, "%s", clip->weights.layout->name);
+    if (clip->weights.layout)
+        snprintf(own.layout, sizeof own.layout, "%s", clip->weights.layout->name);
     snprintf(own.kernels, sizeof own.kernels, "%s", clip->kernels.name);
     struct_out(info, &own, sizeof own);
     return PENULT_OK;

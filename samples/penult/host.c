@@ -131,6 +131,8 @@ int host_open(struct host *host, const struct options *options) {
         .access = options->access,
         .path = options->model,
         .tokenizer_path = options->tokenizer,
+        .tokenizer_mode = options->tokenizer_mode,
+        .pad_in_text = options->pad_in_text,
         .activation = options->activation,
         .report = keep_finding,
         .progress = show_opening,
@@ -178,11 +180,12 @@ const char *host_severity(uint32_t severity) {
 }
 
 const char *host_dtype(uint32_t dtype) {
-    return dtype == PENULT_F32 ? "f32" : dtype == PENULT_F16 ? "f16" : dtype == PENULT_BF16 ? "bf16" : "unknown";
+    return dtype == PENULT_F32 ? "f32" : dtype == PENULT_F16 ? "f16" : dtype == PENULT_BF16 ? "bf16" : dtype == 0 ? "none" : "unknown";
 }
 
 const char *host_activation(uint32_t activation) {
-    return activation == PENULT_GELU ? "gelu" : activation == PENULT_QUICK_GELU ? "quick_gelu" : "unknown";
+    return activation == PENULT_GELU ? "gelu" : activation == PENULT_QUICK_GELU ? "quick_gelu"
+           : activation == 0 ? "none" : "unknown";
 }
 
 static void id_json(json into, const char *key, int32_t id) {
@@ -200,7 +203,11 @@ void host_json(const struct host *host, const struct options *options, json into
     json_add_string(plugin, "path", host->plugin_path);
     json_add_string(plugin, "version", host->plugin_version);
     json model = json_add_object(into, "model");
-    json_add_string(model, "path", options->model);
+    if (options->model != NULL) {
+        json_add_string(model, "path", options->model);
+    } else {
+        json_add_null(model, "path");
+    }
     json_add_integer(model, "width", info->width);
     json_add_integer(model, "layers", info->layers);
     json_add_integer(model, "heads", info->heads);
@@ -220,6 +227,11 @@ void host_json(const struct host *host, const struct options *options, json into
     id_json(model, "start_id", info->start_id);
     id_json(model, "end_id", info->end_id);
     id_json(model, "pad_id", info->pad_id);
+    json_add_string(model, "tokenizer_mode",
+                    options->tokenizer_mode == PENULT_TOKENIZER_OPEN_CLIP ? "open_clip" : "transformers");
+    json_add_string(model, "pad_in_text", options->pad_in_text == PENULT_PAD_IS_TEXT      ? "text"
+                                          : options->pad_in_text == PENULT_PAD_IS_SPECIAL ? "special"
+                                                                                          : "files");
     json findings = json_add_array(into, "findings");
     for (size_t i = 0; i < host->finding_count; i++) {
         json finding = json_add_object(findings, NULL);
