@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that building, testing or the parity run need; without root it names them in one sentence.
-# usage: packages.sh build|test|parity
+# Installs the Debian packages that building, testing, the parity run or `make vocab` need; without root it names them in one sentence.
+# usage: packages.sh build|test|parity|vocab
 set -eu
 
 # build: the compiler, OpenBLAS's static serial build and utf8proc's static library (both end up inside penult.so), libpng
@@ -8,11 +8,16 @@ set -eu
 build='gcc libc6-dev libopenblas-serial-dev libutf8proc-dev libpng-dev libcjson-dev'
 test="$build g++ libcmocka-dev python3 python3-numpy"
 parity="$test python3-venv python3-pip"
+vocab='python3 python3-pip'
 case "${1:-}" in
 build) wanted=$build ;;
 test) wanted=$test ;;
 parity) wanted=$parity ;;
-*) echo "usage: packages.sh build|test|parity" >&2; exit 2 ;;
+vocab)
+    # any Python that has pip will do
+    python3 -m pip --version >/dev/null 2>&1 && exit 0
+    wanted=$vocab ;;
+*) echo "usage: packages.sh build|test|parity|vocab" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then

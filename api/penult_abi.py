@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
-ABI = (0, 1)
+ABI = (0, 2)
 STATUS = ("OK", "ARGUMENT", "UNSUPPORTED", "NOT_FOUND", "IO", "FORMAT", "TRUNCATED", "TRAILING", "MISMATCH",
           "NO_MEMORY", "TEXT", "LIMIT", "NO_TOKENIZER", "CANCELLED", "NON_FINITE", "CHANGED", "WRONG_PROCESS")
 DTYPES = {"float32": 1, "float16": 2, "bfloat16": 3}
 WEIGHT_DTYPES = {**DTYPES, "float64": 4, "float8_e4m3": 5, "float8_e5m2": 6}
 ACTIVATIONS = {"quick_gelu": 1, "gelu": 2}
 KERNELS = {"best": 0, "scalar": 1, "openblas": 2, "avx2": 3, "avx512": 4}
+TOKENIZER_MODES = {"transformers": 0, "open_clip": 1}
+PADS_IN_TEXT = {"files": 0, "text": 1, "special": 2}
 KINDS = {"hidden": 1, "raw": 2, "projected": 3, "normalised": 4}
 SEVERITIES = {1: "note", 2: "warning", 3: "error"}
 ABOUT = ("other", "format", "layout", "tower", "assumption", "used", "ignored", "missing", "wrong", "unexpected")
@@ -45,7 +47,8 @@ _ProgressFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(_Progress))
 _OpenParams = _struct("penult_open_params", ("struct_size", c_uint32), ("access", c_uint32), ("path", c_char_p),
                       ("tokenizer_path", c_char_p), ("activation", c_uint32), ("reserved", c_uint32),
                       ("report", _ReportFunction), ("progress", _ProgressFunction), ("user", c_void_p),
-                      ("tower", c_char_p), ("heads", c_uint32), ("flags", c_uint32))
+                      ("tower", c_char_p), ("heads", c_uint32), ("flags", c_uint32),
+                      ("tokenizer_mode", c_uint32), ("pad_in_text", c_uint32))
 _ModelInfo = _struct("penult_model_info", ("struct_size", c_uint32), ("width", c_uint32), ("layers", c_uint32),
                      ("heads", c_uint32), ("mlp_width", c_uint32), ("context", c_uint32), ("vocabulary", c_uint32),
                      ("projection", c_uint32), ("activation", c_uint32), ("dtype", c_uint32), ("start_id", c_int32),

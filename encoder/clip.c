@@ -1,5 +1,5 @@
-/* clip.c - opens a model: tower, geometry, weights, kernels, tokenizer, each checked against the others. The one place where
- * files, names and arithmetic meet. */
+/* clip.c - opens a model: tower, geometry, weights, kernels, tokenizer, each checked against the others; or a tokenizer alone.
+ * The one place where files, names and arithmetic meet. */
 #include "clip.h"
 
 #include <stdio.h>
@@ -9,7 +9,10 @@
 #include "kernels/choose.h"
 #include "model/shapes.h"
 #include "model/strangers.h"
+#include "tokenizer_place.h"
 #include "towers.h"
+
+#define TOKENIZER_CONTEXT 77 /* of every CLIP text tower but those that were stretched */
 
 /* ---- weights ---- */
 
@@ -110,24 +113,27 @@ static int open_weights(struct clip *clip, const struct clip_params *params, str
 
 /* ---- tokenizer ---- */
 
-static void note(void *user, const char *subject, const char *message) {
-    report_say(user, REPORT_NOTE, subject, "%s", message);
+/* A vocabulary that says nothing of padding is padded as the tower's own tokenizer would: with "!" for OpenCLIP's H and G,
+ * with the end for L; and with "!" where the pad is to be cut out of texts, which is meant for that one alone. */
+static int32_t default_pad(const struct geometry *geometry, enum pad_in_text pad_in_text) {
+    return geometry->width >= 1024 || pad_in_text == PAD_IS_SPECIAL ? 0 : -1;
 }
 
 static int open_tokenizer(struct clip *clip, const struct clip_params *params, struct fault *fault) {
     struct report report = params->report;
-    const char *path = params->tokenizer_path, *beside = clip->places.of[clip->place].tokenizer;
-    if (!path && !tokenizer_is_in(beside)) {
-        report_say(&report, REPORT_WARNING, "tokenizer", "none beside the weights: this model takes ids only");
-        return 0;
-    }
-    int status = tokenizer_open(&clip->tokenizer, path ? path : beside, note, &report, fault);
-    if (status)
+    struct tokenizer_place place = {
+        .given = params->tokenizer_path,
+        .beside = params->path ? clip->places.of[clip->place].tokenizer : NULL,
+        .own = params->own_directory,
+        .rows = clip->geometry.vocabulary,
+        .rows_from = clip->places.count && clip->places.of[clip->place].has_config ? "config.json's vocab_size"
+                                                                                  : "the token embedding's height",
+        .needed = params->path == NULL,
+    };
+    struct tokenizer_options options = {params->tokenizer_mode, params->pad_in_text, default_pad(&clip->geometry, params->pad_in_text)};
+    int status = tokenizer_find(&clip->tokenizer, &place, &options, &report, fault);
+    if (status || !clip->tokenizer)
         return status;
-    uint32_t limit = (uint32_t)tokenizer_id_limit(clip->tokenizer);
-    if (limit > clip->geometry.vocabulary)
-        return fault_set(fault, FAULT_MISMATCH, "the tokenizer has ids up to %u, but the token embedding has %u rows: they "
-                         "belong to different models", limit - 1, clip->geometry.vocabulary);
     int32_t end = tokenizer_end_id(clip->tokenizer);
     if (clip->geometry.end_id >= 0 && clip->geometry.end_id != end)
         report_say(&report, REPORT_WARNING, "eos_token_id", "config.json says %d, the tokenizer's end id is %d; pooling "
@@ -153,7 +159,14 @@ int clip_open(struct clip **out, const struct clip_params *params, struct fault 
     *out = NULL;
     if (!clip)
         return fault_set(fault, FAULT_NO_MEMORY, "no memory for a model");
-    int status = open_all(clip, params, fault);
+    int status;
+    if (params->path) {
+        status = open_all(clip, params, fault);
+    } else {
+        clip->geometry.context = TOKENIZER_CONTEXT;
+        clip->geometry.end_id = -1;
+        status = open_tokenizer(clip, params, fault);
+    }
     if (status)
         clip_close(clip);
     else

@@ -15,9 +15,12 @@
 #include "text/tokenizer.h"
 
 struct clip_params {
-    const char *path;           /* a file, an index of shards, or a directory: places.h */
+    const char *path;           /* a file, an index of shards, or a directory: places.h; NULL: a tokenizer and no tower */
     const char *tower;          /* NULL: the widest: towers.h */
-    const char *tokenizer_path; /* NULL: path */
+    const char *tokenizer_path; /* NULL: beside the weights */
+    const char *own_directory;  /* may hold clip.vocab, for models without a tokenizer; or NULL */
+    enum tokenizer_mode tokenizer_mode;
+    enum pad_in_text pad_in_text;
     enum activation activation; /* ACTIVATION_NONE: the config's, or as published */
     uint32_t heads;             /* 0: the config's, or as published */
     int copy;                   /* read the weights into private memory */
@@ -28,7 +31,7 @@ struct clip_params {
 };
 
 struct clip {
-    struct geometry geometry;
+    struct geometry geometry; /* width 0: there is no tower */
     struct text_weights weights;
     struct kernels kernels;
     struct tokenizer *tokenizer; /* or NULL */

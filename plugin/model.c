@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "handles.h"
+#include "place.h"
 #include "status.h"
 #include "structs.h"
 
@@ -21,8 +22,6 @@ static int progress(void *user, uint64_t done, uint64_t total) {
 }
 
 static int check_params(const penult_open_params *own, struct fault *fault) {
-    if (!own->path)
-        return fault_set(fault, FAULT_ARGUMENT, "params->path is NULL");
     const struct {
         const char *name, *value;
     } strings[] = {{"path", own->path}, {"tokenizer_path", own->tokenizer_path}, {"tower", own->tower}};
@@ -38,12 +37,23 @@ static int check_params(const penult_open_params *own, struct fault *fault) {
         return fault_set(fault, FAULT_UNSUPPORTED, "params->reserved is %u, expected 0", own->reserved);
     if (own->flags & ~PENULT_OPEN_LIST_TENSORS)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->flags is %#x, expected 0 or PENULT_OPEN_LIST_TENSORS", own->flags);
+    if (own->tokenizer_mode > PENULT_TOKENIZER_OPEN_CLIP)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->tokenizer_mode is %u, expected PENULT_TOKENIZER_TRANSFORMERS or "
+                         "PENULT_TOKENIZER_OPEN_CLIP", own->tokenizer_mode);
+    if (own->pad_in_text > PENULT_PAD_IS_SPECIAL)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->pad_in_text is %u, expected a PENULT_PAD_ value",
+                         own->pad_in_text);
+    if (own->pad_in_text == PENULT_PAD_IS_SPECIAL && own->tokenizer_mode == PENULT_TOKENIZER_OPEN_CLIP)
+        return fault_set(fault, FAULT_ARGUMENT, "params->pad_in_text is PENULT_PAD_IS_SPECIAL, but open_clip's tokenizer has "
+                         "no padding token");
     return 0;
 }
 
 _Static_assert((int)ACTIVATION_QUICK_GELU == PENULT_QUICK_GELU && (int)ACTIVATION_GELU == PENULT_GELU, "same numbers");
 _Static_assert((int)REPORT_FORMAT == PENULT_ABOUT_FORMAT && (int)REPORT_UNEXPECTED == PENULT_ABOUT_UNEXPECTED, "same numbers");
 _Static_assert((int)DTYPE_F32 == PENULT_F32 && (int)DTYPE_F8_E5M2 == PENULT_F8_E5M2, "same numbers");
+_Static_assert((int)TOKENIZER_OPEN_CLIP == PENULT_TOKENIZER_OPEN_CLIP && (int)PAD_IS_SPECIAL == PENULT_PAD_IS_SPECIAL &&
+                   (int)PAD_IS_TEXT == PENULT_PAD_IS_TEXT, "same numbers");
 _Static_assert((int)REPORT_NOTE == PENULT_REPORT_NOTE && (int)REPORT_ERROR == PENULT_REPORT_ERROR, "same numbers");
 
 int32_t model_open(const penult_open_params *params, penult_model **out, penult_error *error) {
@@ -63,6 +73,8 @@ int32_t model_open(const penult_open_params *params, penult_model **out, penult_
         .list_tensors = (own.flags & PENULT_OPEN_LIST_TENSORS) != 0,
         .tokenizer_path = own.tokenizer_path,
         .activation = (enum activation)own.activation,
+        .tokenizer_mode = (enum tokenizer_mode)own.tokenizer_mode,
+        .pad_in_text = (enum pad_in_text)own.pad_in_text,
         .copy = own.access == PENULT_COPY,
         .report = {own.report ? report : NULL, &own},
         .progress = own.progress ? progress : NULL,
@@ -73,7 +85,13 @@ int32_t model_open(const penult_open_params *params, penult_model **out, penult_
         fault_set(&fault, FAULT_NO_MEMORY, "no memory for a model");
         return status_of(&fault, error);
     }
-    if (clip_open(&model->clip, &engine, &fault)) {
+    char *directory = NULL;
+    int status = plugin_directory(&directory, &fault);
+    engine.own_directory = directory;
+    if (!status)
+        status = clip_open(&model->clip, &engine, &fault);
+    memory_free(directory);
+    if (status) {
         memory_free(model);
         return status_of(&fault, error);
     }
@@ -133,7 +151,8 @@ int32_t model_describe(const penult_model *model, penult_model_info *info, penul
         .files = clip->checkpoint.file_count,
         .norm_epsilon = g->norm_epsilon,
     };
-    snprintf(own.layout, sizeof own.layout, "%s", clip->weights.layout.layout->name);
+    if (clip->weights.layout.layout)
+        snprintf(own.layout, sizeof own.layout, "%s", clip->weights.layout.layout->name);
     snprintf(own.tower, sizeof own.tower, "%s", clip->tower);
     snprintf(own.kernels, sizeof own.kernels, "%s", clip->kernels.name);
     struct_out(info, &own, sizeof own);

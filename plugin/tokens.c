@@ -97,7 +97,7 @@ static int run(const penult_model *model, const penult_token_request *theirs, pe
         return fault_set(fault, FAULT_LIMIT, "request->text_bytes is %llu, expected at most %zu",
                          (unsigned long long)request.text_bytes, SESSION_TEXT);
     if (!model->clip->tokenizer)
-        return fault_set(fault, FAULT_NO_TOKENIZER, "the model was opened without a tokenizer");
+        return fault_set(fault, FAULT_NO_TOKENIZER, "the model was opened without a tokenizer: " TOKENIZER_ADVICE);
     if (!request.text)
         request.text = "";
     int status = request.flags & PENULT_TOKENS_BODY ? body(model->clip, &request, &own, fault)

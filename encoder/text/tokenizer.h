@@ -40,14 +40,44 @@ struct token_frame {
 /* note is called for each finding that is not a fault (an unknown key that is safe to ignore, ...). May be NULL. */
 typedef void tokenizer_note(void *user, const char *subject, const char *message);
 
-/* path: a directory with tokenizer.json, or with vocab.json and merges.txt; or a tokenizer.json itself. */
-int tokenizer_open(struct tokenizer **out, const char *path, tokenizer_note *note, void *user, struct fault *fault);
+enum tokenizer_mode {
+    TOKENIZER_TRANSFORMERS,
+    TOKENIZER_OPEN_CLIP /* as open_clip.tokenize */
+};
+
+/* What the padding token's string is in a text. Where the pad is the start or the end it is special in any case. */
+enum pad_in_text {
+    PAD_AS_FILES_SAY,
+    PAD_IS_TEXT,
+    PAD_IS_SPECIAL /* cut out wherever it stands; not with TOKENIZER_OPEN_CLIP */
+};
+
+struct tokenizer_options {
+    enum tokenizer_mode mode;
+    enum pad_in_text pad_in_text;
+    int32_t default_pad; /* of a compact vocabulary, which does not say: an id, or -1 for the end id */
+};
+
+/* path: a directory with tokenizer.json, or with vocab.json and merges.txt, or with clip.vocab; or a tokenizer.json or a
+ * compact vocabulary itself. options NULL: zeros, and a default_pad of -1. */
+int tokenizer_open(struct tokenizer **out, const char *path, const struct tokenizer_options *options,
+                   tokenizer_note *note, void *user, struct fault *fault);
+/* clip.vocab of that directory, whatever else lies there. */
+int tokenizer_open_compact(struct tokenizer **out, const char *directory, const struct tokenizer_options *options,
+                           tokenizer_note *note, void *user, struct fault *fault);
 /* The same from files in memory. */
-int tokenizer_open_files(struct tokenizer **out, const struct vocab_files *files, tokenizer_note *note, void *user,
+int tokenizer_open_files(struct tokenizer **out, const struct vocab_files *files,
+                         const struct tokenizer_options *options, tokenizer_note *note, void *user,
                          struct fault *fault);
 void tokenizer_close(struct tokenizer *tokenizer);
-/* 1 if the directory holds something tokenizer_open would read. */
+/* 1 if the directory holds something tokenizer_open would read; tokenizer_compact_is_in: a clip.vocab. */
 int tokenizer_is_in(const char *directory);
+int tokenizer_compact_is_in(const char *directory);
+
+/* The name of the file that the vocabulary came from, as "tokenizer.json". */
+const char *tokenizer_source(const struct tokenizer *tokenizer);
+/* 1 if that file says nothing of padding, so that the default counted. */
+int tokenizer_pads_by_default(const struct tokenizer *tokenizer);
 
 int32_t tokenizer_start_id(const struct tokenizer *tokenizer);
 int32_t tokenizer_end_id(const struct tokenizer *tokenizer);

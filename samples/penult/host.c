@@ -134,6 +134,8 @@ int host_open(struct host *host, const struct options *options) {
         .access = options->access,
         .path = options->model,
         .tokenizer_path = options->tokenizer,
+        .tokenizer_mode = options->tokenizer_mode,
+        .pad_in_text = options->pad_in_text,
         .activation = options->activation,
         .tower = options->tower,
         .heads = options->heads,
@@ -190,12 +192,13 @@ const char *host_about(uint32_t kind) {
 }
 
 const char *host_dtype(uint32_t dtype) {
-    static const char *const names[] = {"unknown", "f32", "f16", "bf16", "f64", "f8_e4m3", "f8_e5m2"};
-    return dtype < sizeof names / sizeof names[0] ? names[dtype] : names[0];
+    static const char *const names[] = {"none", "f32", "f16", "bf16", "f64", "f8_e4m3", "f8_e5m2"};
+    return dtype < sizeof names / sizeof names[0] ? names[dtype] : "unknown";
 }
 
 const char *host_activation(uint32_t activation) {
-    return activation == PENULT_GELU ? "gelu" : activation == PENULT_QUICK_GELU ? "quick_gelu" : "unknown";
+    return activation == PENULT_GELU ? "gelu" : activation == PENULT_QUICK_GELU ? "quick_gelu"
+           : activation == 0 ? "none" : "unknown";
 }
 
 static void id_json(json into, const char *key, int32_t id) {
@@ -213,7 +216,11 @@ void host_json(const struct host *host, const struct options *options, json into
     json_add_string(plugin, "path", host->plugin_path);
     json_add_string(plugin, "version", host->plugin_version);
     json model = json_add_object(into, "model");
-    json_add_string(model, "path", options->model);
+    if (options->model != NULL) {
+        json_add_string(model, "path", options->model);
+    } else {
+        json_add_null(model, "path");
+    }
     json_add_integer(model, "width", info->width);
     json_add_integer(model, "layers", info->layers);
     json_add_integer(model, "heads", info->heads);
@@ -237,6 +244,11 @@ void host_json(const struct host *host, const struct options *options, json into
     id_json(model, "start_id", info->start_id);
     id_json(model, "end_id", info->end_id);
     id_json(model, "pad_id", info->pad_id);
+    json_add_string(model, "tokenizer_mode",
+                    options->tokenizer_mode == PENULT_TOKENIZER_OPEN_CLIP ? "open_clip" : "transformers");
+    json_add_string(model, "pad_in_text", options->pad_in_text == PENULT_PAD_IS_TEXT      ? "text"
+                                          : options->pad_in_text == PENULT_PAD_IS_SPECIAL ? "special"
+                                                                                          : "files");
     json findings = json_add_array(into, "findings");
     for (size_t i = 0; i < host->finding_count; i++) {
         json finding = json_add_object(findings, NULL);

@@ -1,4 +1,4 @@
-/* offsets.c - the shape of penult.h 0.1, pinned: every struct size, every member's offset and size, every table slot
+/* offsets.c - the shape of penult.h 0.2, pinned: every struct size, every member's offset and size, every table slot
  * and its type, every constant.
  *
  * A host that was compiled yesterday holds exactly these numbers. If this file stops compiling, the header broke the
@@ -43,7 +43,7 @@ AT(penult_progress, stage, 4, 4)
 AT(penult_progress, done, 8, 8)
 AT(penult_progress, total, 16, 8)
 
-SIZE(penult_open_params, 72)
+SIZE(penult_open_params, 80)
 AT(penult_open_params, struct_size, 0, 4)
 AT(penult_open_params, access, 4, 4)
 AT(penult_open_params, path, 8, 8)
@@ -56,6 +56,8 @@ AT(penult_open_params, user, 48, 8)
 AT(penult_open_params, tower, 56, 8)
 AT(penult_open_params, heads, 64, 4)
 AT(penult_open_params, flags, 68, 4)
+AT(penult_open_params, tokenizer_mode, 72, 4)
+AT(penult_open_params, pad_in_text, 76, 4)
 
 SIZE(penult_model_info, 264)
 AT(penult_model_info, struct_size, 0, 4)
@@ -182,7 +184,7 @@ AT(penult_entry_point, version, 0, 8)
 AT(penult_entry_point, get_api, 8, 8)
 
 VALUE(PENULT_ABI_MAJOR, 0)
-VALUE(PENULT_ABI_MINOR, 1)
+VALUE(PENULT_ABI_MINOR, 2)
 VALUE(PENULT_OK, 0)
 VALUE(PENULT_E_ARGUMENT, 1)
 VALUE(PENULT_E_UNSUPPORTED, 2)
@@ -233,11 +235,16 @@ VALUE(PENULT_OPEN_LIST_TENSORS, 1)
 VALUE(PENULT_MAP, 0)
 VALUE(PENULT_COPY, 1)
 VALUE(PENULT_TOKENS_BODY, 1)
+VALUE(PENULT_TOKENIZER_TRANSFORMERS, 0)
+VALUE(PENULT_TOKENIZER_OPEN_CLIP, 1)
+VALUE(PENULT_PAD_AS_FILES_SAY, 0)
+VALUE(PENULT_PAD_IS_TEXT, 1)
+VALUE(PENULT_PAD_IS_SPECIAL, 2)
 VALUE(PENULT_KERNELS_SCALAR, 1)
 VALUE(PENULT_KERNELS_OPENBLAS, 2)
 VALUE(PENULT_KERNELS_AVX2, 3)
 VALUE(PENULT_KERNELS_AVX512, 4)
-VALUE(PENULT_ABI_VERSION, 1)
+VALUE(PENULT_ABI_VERSION, 2)
 
 /* Offsets say nothing of parameters, so each slot is assigned to a pointer of the pinned type: another type is an error
  * in C++, and in C under -Werror. Never called. */

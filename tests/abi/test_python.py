@@ -51,6 +51,10 @@ def constants_are_those_of_the_header():
         assert penult_abi.DTYPES[word] == int(pinned[name])
     for word, name in (("quick_gelu", "QUICK_GELU"), ("gelu", "GELU")):
         assert penult_abi.ACTIVATIONS[word] == int(pinned[name])
+    for word, name in (("transformers", "TRANSFORMERS"), ("open_clip", "OPEN_CLIP")):
+        assert penult_abi.TOKENIZER_MODES[word] == int(pinned["TOKENIZER_" + name])
+    for word, name in (("files", "AS_FILES_SAY"), ("text", "IS_TEXT"), ("special", "IS_SPECIAL")):
+        assert penult_abi.PADS_IN_TEXT[word] == int(pinned["PAD_" + name])
     for word in ("scalar", "openblas", "avx2", "avx512"):
         assert penult_abi.KERNELS[word] == int(pinned["KERNELS_" + word.upper()])
     for word, name in (("hidden", "HIDDEN"), ("raw", "POOLED_RAW"), ("projected", "POOLED_PROJECTED"),
@@ -68,7 +72,7 @@ def wrong_libraries_are_named():
     raises(ValueError, lambda: penult.Library("a\0b"), "NUL")
     other = next(str(path) for path in Path("/proc/self/maps").read_text().split() if "/libc.so" in path)
     raises(penult.LoadError, lambda: penult.Library(other), "is not a penult", "penult_entry")
-    assert LIBRARY.version.startswith("0.1.")
+    assert LIBRARY.version.startswith("0.2.")
 
 
 @test

@@ -256,7 +256,7 @@ static int open_tokenizer(enum format format, const char *bytes, size_t size, st
             files.of[kinds[i]] = (struct vocab_file){bytes, size};
         else if ((format == VOCAB || format == MERGES || format >= TOKENIZER_CONFIG) && (i == VOCAB || i == MERGES))
             files.of[kinds[i]] = (struct vocab_file){samples[i].bytes, samples[i].size};
-    int status = tokenizer_open_files(&tokenizer, &files, NULL, NULL, fault);
+    int status = tokenizer_open_files(&tokenizer, &files, NULL, NULL, NULL, fault);
     if ((status == 0) != (tokenizer != NULL))
         fail(format, "the handle", "any", "does not agree with the status");
     if (status == 0)

@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_RUNS ?=
 FUZZ_JOBS ?= 1
 FUZZ_REPLAY_RUNS ?= 5000
-FUZZ_TARGETS = safetensors config vocab tokenizer_json prompt api
+FUZZ_TARGETS = safetensors config vocab vocab_compact tokenizer_json prompt api
 FUZZ_TARGET ?= $(FUZZ_TARGETS)
 
 FUZZ_SHARED = $(patsubst tests/fuzz/%.c,$(B)/harness/%.o,$(wildcard tests/fuzz/fuzz.c tests/fuzz/json_mutate.c tests/fuzz/parts.c \

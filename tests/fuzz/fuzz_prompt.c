@@ -43,7 +43,7 @@ static void open_shipped(struct tokenizer **out, int with_json) {
             files.of[kinds[i]] = one.of[VOCAB_TOKENIZER_JSON]; /* what a path names is read as that, whatever it is */
         }
     }
-    fuzz_require(tokenizer_open_files(out, &files, NULL, NULL, &fault) == 0, SHIPPED " does not open");
+    fuzz_require(tokenizer_open_files(out, &files, NULL, NULL, NULL, &fault) == 0, SHIPPED " does not open");
     vocab_files_free(&files);
 }
 
@@ -55,7 +55,7 @@ static void open_all(void) {
     files.of[VOCAB_VOCAB_JSON] = (struct vocab_file){odd_vocabulary, sizeof odd_vocabulary - 1};
     files.of[VOCAB_MERGES_TXT] = (struct vocab_file){odd_merges, sizeof odd_merges - 1};
     files.of[VOCAB_TOKENIZER_CONFIG_JSON] = (struct vocab_file){odd_config, sizeof odd_config - 1};
-    if (tokenizer_open_files(&odd, &files, NULL, NULL, &fault) != 0)
+    if (tokenizer_open_files(&odd, &files, NULL, NULL, NULL, &fault) != 0)
         fuzz_require(0, fault.message);
 }
 

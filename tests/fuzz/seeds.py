@@ -129,6 +129,25 @@ def prompt():
     yield "wrong", b"\x4b\x00ab \xc3(\xff"
 
 
+def compact(*merges, version=1, count=None):
+    """What fuzz_vocab_compact.c makes a file of: it seals it itself."""
+    return struct.pack("<II", version, len(merges) if count is None else count) + b"".join(
+        struct.pack("<HH", left, right) for left, right in merges)
+
+
+def vocab_compact():
+    hello = ((71, 68), (75, 75), (512, 513), (514, 334))
+    for raw in (0, 1):
+        yield f"hello_{raw}", bytes([raw, 0, 4]) + compact(*hello) + b"hello <|endoftext|>!"
+        yield f"empty_{raw}", bytes([raw, 255, 0]) + compact() + b"a"
+    yield "doubling", bytes([0, 1, 7]) + compact((0, 0), *((512 + k, 512 + k) for k in range(6))) + b"!" * 70
+    yield "end_before", bytes([0, 1, 1]) + compact((256, 0)) + b"!!"
+    yield "twice", bytes([0, 1, 2]) + compact((0, 1), (0, 1)) + b"!!"
+    yield "forward", bytes([0, 1, 1]) + compact((512, 0)) + b"!!"
+    yield "more", bytes([0, 1, 1]) + compact((0, 1), count=2) + b"!!"
+    yield "version", bytes([0, 1, 1]) + compact((0, 1), version=2) + b"!!"
+
+
 def call(op, slot=0, what=0, shape=0, extra=0, content=0, flaw=0, fault=0):
     return bytes([op, slot, what, shape, extra, content, flaw, fault])
 
@@ -166,7 +185,8 @@ FINDINGS = {"safetensors": [("report_without_a_subject", declared('{"embeddings.
                                                                   '[1],"data_offsets":[0,2]},"":{"dtype":"F16","shape":[1],'
                                                                   '"data_offsets":[2,4]}}', 4))]}
 
-TARGETS = {"safetensors": safetensors, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json, "prompt": prompt, "api": api}
+TARGETS = {"safetensors": safetensors, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json,
+           "vocab_compact": vocab_compact, "prompt": prompt, "api": api}
 
 
 def main():

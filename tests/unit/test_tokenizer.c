@@ -9,7 +9,7 @@ static int open_small(void **state) {
     struct tokenizer *tokenizer;
     small_edit(&small, VOCAB_TOKENIZER_CONFIG_JSON, NULL, "{\"pad_token\": \"!\"}");
     struct vocab_files files = small_files(&small);
-    if (tokenizer_open_files(&tokenizer, &files, NULL, NULL, &fault))
+    if (tokenizer_open_files(&tokenizer, &files, NULL, NULL, NULL, &fault))
         fail_msg("%s", fault.message);
     small_free(&small);
     *state = tokenizer;
@@ -118,7 +118,7 @@ static void cut_inside_a_segment(void **state) {
     small_edit(&small, VOCAB_VOCAB_JSON, ": 517}", ": 517, \"\\u0141h\": 518}");
     small_edit(&small, VOCAB_MERGES_TXT, "h e\n", "\xC5\x81 h\nh e\n");
     struct vocab_files files = small_files(&small);
-    assert_int_equal(tokenizer_open_files(&tokenizer, &files, NULL, NULL, &fault), 0);
+    assert_int_equal(tokenizer_open_files(&tokenizer, &files, NULL, NULL, NULL, &fault), 0);
     assert_int_equal(tokenizer_frame(tokenizer, sharp_s, sizeof sharp_s - 1, scratch, 3, ids, NULL, &frame, &fault), 0);
     assert_int_equal(frame.cut_count, 2);
     assert_int_equal(frame.cut_begin, 3);

@@ -51,7 +51,7 @@ static size_t bytes_of(const char *hex, char *out) {
 }
 
 static struct tokenizer *tokenizer_of(struct golden *golden) {
-    if (!golden->tokenizer && tokenizer_open_files(&golden->tokenizer, &golden->files, NULL, NULL, &fault))
+    if (!golden->tokenizer && tokenizer_open_files(&golden->tokenizer, &golden->files, NULL, NULL, NULL, &fault))
         fail_msg("line %zu: %s", golden->line, fault.message);
     return golden->tokenizer;
 }

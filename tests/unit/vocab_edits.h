@@ -9,7 +9,7 @@ static struct fault fault;
 
 static inline int open_small(const struct small *small, struct tokenizer **out, tokenizer_note *note, void *user) {
     struct vocab_files files = small_files(small);
-    return tokenizer_open_files(out, &files, note, user, &fault);
+    return tokenizer_open_files(out, &files, NULL, note, user, &fault);
 }
 
 static inline void expect_ids(const struct tokenizer *tokenizer, const char *text, const int32_t *expected,
