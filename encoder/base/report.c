@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void emit(const struct report *report, struct finding finding, const char *format, va_list arguments) {
+__attribute__((format(printf, 3, 0))) static void emit(const struct report *report, struct finding finding, const char *format, va_list arguments) {
     char message[1024];
     if (!report->emit)
         return;

@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_RUNS ?=
 FUZZ_JOBS ?= 1
 FUZZ_REPLAY_RUNS ?= 5000
-FUZZ_TARGETS = safetensors config vocab vocab_compact tokenizer_json prompt api
+FUZZ_TARGETS = safetensors index layout config vocab vocab_compact tokenizer_json prompt api
 FUZZ_TARGET ?= $(FUZZ_TARGETS)
 
 FUZZ_SHARED = $(patsubst tests/fuzz/%.c,$(B)/harness/%.o,$(wildcard tests/fuzz/fuzz.c tests/fuzz/json_mutate.c tests/fuzz/parts.c \
@@ -55,8 +55,8 @@ $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_program,replay,$(target),tes
 FUZZ_BUILD = OPENBLAS= CC=clang
 FUZZ_TRACED = B=$(B)/fuzzing SANITIZE=address,undefined,fuzzer-no-link
 FUZZ_UNTRACED = B=$(B)/fuzzing/untraced SANITIZE=address,undefined CFLAGS=-fsanitize-coverage=inline-8bit-counters,pc-table,indirect-calls
-FUZZ_UNTRACED_TARGET = $(filter api prompt vocab,$(FUZZ_TARGET))
-FUZZ_TRACED_TARGET = $(filter-out api prompt vocab,$(FUZZ_TARGET))
+FUZZ_UNTRACED_TARGET = $(filter api layout prompt vocab,$(FUZZ_TARGET))
+FUZZ_TRACED_TARGET = $(filter-out api layout prompt vocab,$(FUZZ_TARGET))
 FUZZ_HOME = $(B)/fuzzing/fuzz
 
 .PHONY: fuzz fuzz-programs fuzz-replay fuzz-replay-run

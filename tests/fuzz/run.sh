@@ -20,6 +20,7 @@ case $target in
 prompt) most=512 ;;
 api) most=192 ;;
 config) most=1024 ;;
+layout) most=512 ;;
 vocab) most=2048 ;;
 *) most=4096 ;;
 esac

@@ -57,6 +57,35 @@ def safetensors():
     yield "tower_with_data", whole(tower()[0], tower()[1])
 
 
+def index():
+    yield "two", (b'{"metadata":{"total_size":1.5},"weight_map":{"a":"model-00001-of-00002.safetensors",'
+                  b'"b":"model-00002-of-00002.safetensors","c":"model-00001-of-00002.safetensors"}}')
+    yield "none", b'{"weight_map":{}}'
+    yield "escapes", b'{"weight_map":{"\\u0061":"b\\u002esafetensors"}}'
+    for name in ("../a", "/etc/passwd", "..", "", "a\\\\b", "a\\u0000"):
+        yield "file_" + "".join(c if c.isalnum() else "_" for c in name), b'{"weight_map":{"a":"' + name.encode() + b'"}}'
+    yield "many", json.dumps({"weight_map": {f"t{i}": f"f{i}" for i in range(257)}}).encode()
+
+
+def layout():
+    """Towers of one block, one wide, as fuzz_layout.c spells them: head, name, block, dtype, rank, three sizes."""
+    def tower(head, openclip, dtype=0):
+        first, linears, vectors = ((5, (9, 5, 6), (7, 8)) if openclip else (0, (4, 0, 1), (2, 3)))
+        out = [bytes((head, n, 0, dtype, 2, 1, 0, 0)) for n in linears] + [bytes((head, n, 0, dtype, 1, 0, 0, 0)) for n in vectors]
+        names = range(31, 43) if openclip else range(13, 29)
+        for n in names:
+            wide = n in ((33, 35, 39, 41) if openclip else (15, 17, 19, 21, 25, 27))
+            three = openclip and n in (33, 34)
+            out.append(bytes((head, n, 0, dtype, 2 if wide else 1, 2 if three else 0, 0, 0)))
+        return b"".join(out)
+    for head in range(21):
+        yield f"transformers_{head}", tower(head, False, head % 9)
+        yield f"openclip_{head}", tower(head, True, head % 9)
+    yield "two", tower(3, False) + tower(5, True)
+    yield "scaled", tower(0, False, 4) + bytes((0, 29, 0, 0, 0, 0, 0, 0, 0, 30, 0, 0, 1, 0, 0, 0))
+    yield "mixed", tower(0, False) + tower(1, True)
+
+
 def config():
     shipped = json.loads((ROOT / "samples/model/config.json").read_text())
     yield "shipped", json.dumps(shipped).encode()
@@ -185,7 +214,7 @@ FINDINGS = {"safetensors": [("report_without_a_subject", declared('{"embeddings.
                                                                   '[1],"data_offsets":[0,2]},"":{"dtype":"F16","shape":[1],'
                                                                   '"data_offsets":[2,4]}}', 4))]}
 
-TARGETS = {"safetensors": safetensors, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json,
+TARGETS = {"safetensors": safetensors, "index": index, "layout": layout, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json,
            "vocab_compact": vocab_compact, "prompt": prompt, "api": api}
 
 
