@@ -55,7 +55,7 @@ check-files: $(B)/penult.so $(B)/penult $(FILE_PROGRAMS) $(B)/files/corpus-large
 	@$(MAKE) --no-print-directory check-files-run
 
 check-files-damage:
-	@$(MAKE) --no-print-directory B=$(B)/files/asan CC=clang SANITIZE=address,undefined check-files-san
+	@$(MAKE) --no-print-directory B=$(B)/asan CC=clang SANITIZE=address,undefined check-files-san
 
 check-files-san: $(B)/files/mechanical
 	@ASAN_OPTIONS=detect_leaks=1 $(PYTHON) tests/run_tests.py "$(B)/files/mechanical 1"
