@@ -63,7 +63,7 @@ check-faults:
 	$(MAKE) --no-print-directory check-faults-run || status=1; \
 	if command -v clang >/dev/null; then \
 	    $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j2) \
-	        B=$(B)/faults-asan CC=clang SANITIZE=address,undefined check-faults-sanitized || status=1; \
+	        B=$(B)/asan CC=clang SANITIZE=address,undefined check-faults-sanitized || status=1; \
 	else \
 	    echo "clang is missing: the faults were not tried under sanitizers"; status=1; \
 	fi; \
