@@ -58,7 +58,7 @@ class Run:
         self.work.mkdir(parents=True, exist_ok=True)
         self.library = penult.Library(options.plugin)
         self.report, self.memory, self.mapped = Report(), Memory(), []
-        self.drawn, self.exact, self.bits = {}, {}, {}
+        self.drawn, self.exact, self.bits, self.hashes = {}, {}, {}, {}
         with penult.Model(SHIPPED_FILES, library=self.library) as model:
             self.report.kernels = f"penult {self.library.version}: {model.info.kernels}"
 
@@ -157,6 +157,10 @@ class Run:
                      info.activation, info.dtype)
             self.report.check(f"{label}: geometry, read as {info.layout!r}", found == wanted,
                               "" if found == wanted else f"found {found}, expected {wanted}")
+            digest = model.hash()
+            first = self.hashes.setdefault((tower.key, reading.projected), (label, digest))
+            if first[0] != label:
+                self.report.check(f"{label}: the hash of {first[0]}", digest == first[1])
             with penult.Session(model, max_prompts=len(rows)) as session:
                 return encode(session, rows)
 
