@@ -8,8 +8,10 @@ Prints a table and ends with "N passed, N failed"; the exit status is 1 if anyth
 RESULTS-LAYOUTS.md. README.md beside this says what is compared and why.
 """
 import argparse
+import contextlib
 import dataclasses
 import gc
+import io
 import pathlib
 import resource
 import shutil
@@ -24,6 +26,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
+import check_real
 import clip_vocabulary
 import compare
 import layouts_dtypes as dtypes
@@ -33,7 +36,7 @@ import layouts_readers as readers
 import layouts_sdxl
 import layouts_sparse
 import towers
-from layouts_references import Memory
+from layouts_references import Memory, shortened
 from plugin import encode, penult, same_bits
 from report import Report, max_ratio, rms_ratio, versions
 
@@ -109,7 +112,9 @@ class Run:
             shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
 
     def judge_file(self, layout, place, drawn):
-        found = readers.of(place)
+        # What a 768 wide tower by OpenCLIP's names is, LAION's gelu or OpenAI's, no file says: the host does.
+        given = drawn[0].geometry.activation if layout.write in (files.root, files.custom) else None
+        found = readers.of(place, given)
         expected = sorted(tower.geometry.width for tower in drawn)
         if sorted({reading.width for reading in found}) != expected:
             raise SystemExit(f"{place}: the reference readers find {found}, expected widths {expected}")
@@ -117,18 +122,19 @@ class Run:
             tower = next(tower for tower in drawn if tower.geometry.width == reading.width)
             label = f"{layout.name}: {NAMES[tower.key]}"
             try:
-                self.judge(label, place, reading, tower)
+                self.judge(label, place, reading, tower, given)
             except penult.PenultError as error:
                 self.report.check(f"{label}: opens", False, f"the plugin refused: {error}")
 
-    def judge(self, label, place, reading, tower, ours=None):
+    def judge(self, label, place, reading, tower, activation):
         geometry, rows = tower.geometry, self.rows(tower.geometry)
         model = reading.load()
         exact, single, known = self.memory.outputs(model, rows)
         del model
         gc.collect()
-        ours = ours or self.encode(label, place, reading, tower, rows)
-        exact, single = (shorten(result, reading, geometry.layers) for result in (exact, single))
+        ours = self.encode(label, place, reading, tower, rows, activation)
+        if reading.shortened:
+            exact, single = (shortened(result, geometry.layers) for result in (exact, single))
         self.agree(label, tower.key, reading, exact)
         self.report.add(compare.lines(label, reading.library, exact, single, ours, list(map(str, BODIES))))
         if known:
@@ -146,10 +152,8 @@ class Run:
             self.report.check(f"{label}: {reading.library} and the reader of {first[0]} agree in float64",
                               worst < 1e-12, f"to {worst:.1e}")
 
-    def encode(self, label, place, reading, tower, rows):
-        # The activation of a 768 wide tower by OpenCLIP's names is LAION's gelu or OpenAI's: the host knows.
-        given = tower.geometry.activation if label.startswith("open_clip") else None
-        with penult.Model(place, tower=reading.tower, activation=given, library=self.library) as model:
+    def encode(self, label, place, reading, tower, rows, activation):
+        with penult.Model(place, tower=reading.tower, activation=activation, library=self.library) as model:
             info = model.info
             wanted = (tower.geometry.width, tower.geometry.layers, tower.geometry.heads, tower.geometry.mlp_width,
                       tower.geometry.context, tower.geometry.vocabulary, tower.geometry.activation, "float16")
@@ -220,6 +224,24 @@ class Run:
             self.report.check(f"SDXL base, {tower}: only what is used is in memory", file <= bound,
                               "" if file <= bound else f"RssFile grew by {file}, expected at most {bound}")
 
+    # ---- check_real.py, which people run on their own files ----
+
+    def check_real(self):
+        """It passes a good file, knows SDXL's public numbers, and fails one whose projection was not transposed."""
+        tower = self.tower("g")
+        for what, change, status, words in (
+                ("a good file", lambda matrix: matrix, 0, "PASS"),
+                ("SDXL's public numbers", check_real.planted, 0, "the published one, in all"),
+                ("a transposed projection", lambda matrix: check_real.planted(matrix).T.contiguous(), 1,
+                 "FAIL: the projection in this file is the transpose")):
+            tensors = tower.tensors | {layouts_names.PROJECTION: change(tower.tensors[layouts_names.PROJECTION])}
+            place = files.refiner(dataclasses.replace(tower, tensors=tensors), self.work / "real")
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                found = check_real.main([str(place), "--plugin", self.options.plugin])
+            passed = found == status and words in said.getvalue()
+            self.report.check(f"check-real: {what}", passed, "" if passed else f"{found}: {said.getvalue()[-400:]}")
+            self.remove(place)
+
     # ---- the run ----
 
     def everything(self):
@@ -229,6 +251,7 @@ class Run:
         parts += [("diffusers, pipeline", lambda: self.pipeline(True)),
                   ("diffusers, pipeline without UNet", lambda: self.pipeline(False))]
         parts += [(f"dtypes, {name}", lambda name=name: dtypes.judge(self, name)) for name in dtypes.FORMS]
+        parts += [] if self.options.full else [("check-real", self.check_real)]
         parts += [("Long-CLIP's 248 positions", lambda: dtypes.long_clip(self))]
         for title, function in parts:
             if self.options.only in title:
@@ -278,14 +301,6 @@ class Run:
 
 SUMMARY = ("file: tower", "read by", "outputs", "failed", "largest rms ratio", "of", "largest maximum ratio", "of")
 MAPPED = ("tower", "file", "tower's tensors", "RssFile", "RssAnon")
-
-
-def shorten(result, reading, layers):
-    """diffusers keeps 23 of SD 2.x's 24 blocks: its last state is the penultimate one of the file, normed."""
-    if not reading.shortened:
-        return result
-    kept = {f"hidden {layer}": result[f"hidden {layer}"] for layer in range(layers)}
-    return kept | {"skip": result["last"]}
 
 
 def options():

@@ -65,9 +65,10 @@ def header(path):
         return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
 
 
-def activation_of(width, given=None):
-    """CLIP-L as OpenAI trained it, unless somebody says otherwise; all wider towers are OpenCLIP's."""
-    return given or ("quick_gelu" if width == 768 else "gelu")
+def activation_of(width, prefix, fused):
+    """CLIP-L in a diffusion model is OpenAI's; all wider towers are OpenCLIP's, and its own files are gelu at any."""
+    own = fused and prefix in ("", "text.")
+    return "gelu" if own or width >= 1024 else "quick_gelu"
 
 
 def of(path, activation=None):
@@ -138,7 +139,7 @@ def _reading(path, shapes, prefix, fused, kind, embedding, activation):
     config = CLIPTextConfig(
         vocab_size=vocabulary, hidden_size=width, intermediate_size=mlp, num_attention_heads=width // 64,
         num_hidden_layers=blocks - shortened, max_position_embeddings=shapes[positions][0][0],
-        hidden_act=activation_of(width, activation), eos_token_id=vocabulary - 1, bos_token_id=vocabulary - 2,
+        hidden_act=activation or activation_of(width, prefix, fused), eos_token_id=vocabulary - 1, bos_token_id=vocabulary - 2,
         projection_dim=shapes[projection][0][1 if fused else 0] if projection in shapes else width)
     dtype = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}.get(
         shapes[embedding][1], torch.float32)
