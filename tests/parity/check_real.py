@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Penult beside a reference library on a checkpoint that you have. `make check-real MODEL=path` runs it in the reference
-environment; nothing is fetched, only your file is read.
+"""Penult beside a reference library on a checkpoint that you have. `make check-real MODEL=path` runs it in the
+reference environment; nothing is fetched, only your file is read.
 
     check_real.py MODEL [--tower NAME] [--activation gelu|quick_gelu] [--plugin build/penult.so]
 
 MODEL is what Penult opens: a safetensors file, an index of shards, a directory of transformers or of a diffusers
-pipeline. Which library reads it beside Penult follows from its names (layouts_readers.py). Prints a table and a sentence
-that begins with PASS or FAIL; the exit status is 0, 1, or 2 where there was nothing to compare. bigG takes about 8 GB of
-memory and some minutes.
+pipeline. Which library reads it beside Penult follows from its names (layouts_readers.py). Prints a table and a
+sentence that begins with PASS or FAIL; the exit status is 0, 1, or 2 where there was nothing to compare. bigG takes
+about 8 GB of memory and some minutes.
 """
 import argparse
 import gc
@@ -138,8 +138,8 @@ def check(options, reading, library):
     print(compare.table(summary(lines), HEADER))
     verdict, sentence = published(matrix)
     print(f"  public numbers: {sentence}\n")
-    faults = [] if all(line.passed for line in lines) else [
-        f"Penult differs from {reading.library} in {', '.join(dict.fromkeys(group(line.output) for line in lines if not line.passed))}"]
+    wrong = dict.fromkeys(group(line.output) for line in lines if not line.passed)
+    faults = [f"Penult differs from {reading.library} in {', '.join(wrong)}"] if wrong else []
     return faults + ([sentence] if verdict is False else [])
 
 

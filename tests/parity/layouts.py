@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zlib
 
 import apart  # noqa: F401 - before transformers, which imports torchvision
 import numpy as np
@@ -70,13 +71,13 @@ class Run:
     def tower(self, key):
         if key not in self.drawn:
             geometry = (FULL if self.options.full else SMALL)[key]
-            kept = self.work / f"drawn-{key}.safetensors"
-            if kept.exists():
-                tensors = load_file(kept)
-            else:
+            # Drawing takes a minute or two, so it is kept, for as long as what draws stays as it is.
+            recipe = zlib.crc32(pathlib.Path(towers.weights.__file__).read_bytes() + repr(geometry).encode())
+            kept = self.work / f"drawn-{key}-{recipe:08x}.safetensors"
+            if not kept.exists():
                 tensors = {name: value.to(torch.float16) for name, value in towers.Tower(geometry).tensors.items()}
-                if self.options.keep:
-                    save_file(tensors, kept)
+                save_file(tensors, kept)
+            tensors = load_file(kept)
             self.drawn[key] = files.Drawn(key, geometry, tensors, self.options.full)
         return self.drawn[key]
 
@@ -308,11 +309,12 @@ def options():
     parser = argparse.ArgumentParser(description="Compares the plugin with the reference libraries in every layout.")
     build = towers.ROOT / "build"
     parser.add_argument("--plugin", default=str(build / "penult.so"))
-    parser.add_argument("--work", default=str(build / "parity" / "layouts"), help="for the files, which are removed")
+    parser.add_argument("--work", default=str(build / "parity" / "layouts"),
+                        help="for the files, which are removed, and 2.4 GB of drawn towers")
     parser.add_argument("--full", action="store_true", help="at the true geometries; else with few blocks")
-    parser.add_argument("--only", default="", help="parts whose title has one of these, with commas between, in it")
+    parser.add_argument("--only", default="", help="parts whose title has this in it; several with commas between")
     parser.add_argument("--record", action="store_true", help="write RESULTS-LAYOUTS.md")
-    parser.add_argument("--keep", action="store_true", help="keep the files and the drawn towers")
+    parser.add_argument("--keep", action="store_true", help="keep the files")
     return parser.parse_args()
 
 

@@ -195,7 +195,8 @@ def bare(drawn, path):
 
 
 def clip_save(small, large, path):
-    return _ldm(path, names.transformers(small.tensors, names.COMFY_L), names.transformers(large.tensors, names.COMFY_G),
+    return _ldm(path, names.transformers(small.tensors, names.COMFY_L),
+                names.transformers(large.tensors, names.COMFY_G),
                 {"clip_l.logit_scale": torch.tensor(4.6), "clip_g.logit_scale": torch.tensor(4.6)})
 
 

@@ -39,7 +39,7 @@ class Reading:
     shortened: bool = False        # diffusers' reading of SD 2.x leaves out the last block
 
 
-# Tensors whose type no random number is drawn for: what follows replaces them all.
+# What draws a new model's parameters.
 INIT = ("normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_",
         "xavier_normal_", "zeros_", "ones_", "constant_")
 
@@ -80,6 +80,9 @@ def of(path, activation=None):
         return list(_single(path, activation))
     if (path / "config.json").is_file():
         return [_folder(path, "")]
+    for name in ("open_clip_model.safetensors", "model.safetensors"):
+        if (path / name).is_file():
+            return list(_single(path / name, activation))
     folders = [name for name in ("text_encoder", "text_encoder_2") if (path / name / "config.json").is_file()]
     return [_folder(path / name, name) for name in folders
             if json.loads((path / name / "config.json").read_text())["architectures"][0] in KINDS]
@@ -139,7 +142,8 @@ def _reading(path, shapes, prefix, fused, kind, embedding, activation):
     config = CLIPTextConfig(
         vocab_size=vocabulary, hidden_size=width, intermediate_size=mlp, num_attention_heads=width // 64,
         num_hidden_layers=blocks - shortened, max_position_embeddings=shapes[positions][0][0],
-        hidden_act=activation or activation_of(width, prefix, fused), eos_token_id=vocabulary - 1, bos_token_id=vocabulary - 2,
+        hidden_act=activation or activation_of(width, prefix, fused), eos_token_id=vocabulary - 1,
+        bos_token_id=vocabulary - 2,
         projection_dim=shapes[projection][0][1 if fused else 0] if projection in shapes else width)
     dtype = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}.get(
         shapes[embedding][1], torch.float32)
