@@ -3,9 +3,12 @@
 #
 #     tests/parity/environment.sh DIRECTORY [PYTHON]
 #
-# DIRECTORY becomes a virtual environment with the pinned packages of requirements-torch.txt and requirements.txt;
+# DIRECTORY becomes a virtual environment with the pinned packages of requirements-torch.txt, requirements.txt and requirements-alone.txt;
 # when it already is that, this takes no time. With PYTHON (an interpreter that has the packages) nothing is built:
 # its versions are checked and it is used as it is.
+#
+# open_clip_torch is not built for this torch everywhere (it wants torchvision, whose builds go with one build of torch
+# each), and of it only the tokenizer is asked: it goes in without what it requires, and tokenizer.py is loaded by itself.
 #
 # torch goes first and alone, as any other package that requires it would let pip choose another version. pip finds it
 # through its own configuration. On an index that offers a CUDA build under this version (PyPI does, gigabytes of it),
@@ -22,7 +25,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 # One line per package that is missing or has another version than the files pin.
 disagreements() {
-    "$1" - "$here/requirements-torch.txt" "$here/requirements.txt" <<'PYTHON'
+    "$1" - "$here/requirements-torch.txt" "$here/requirements.txt" "$here/requirements-alone.txt" <<'PYTHON'
 import importlib.metadata, sys
 
 for path in sys.argv[1:]:
@@ -49,7 +52,7 @@ fi
 
 python=$directory/bin/python
 stamp=$directory/complete
-wanted=$(cat "$here/requirements-torch.txt" "$here/requirements.txt")
+wanted=$(cat "$here/requirements-torch.txt" "$here/requirements.txt" "$here/requirements-alone.txt")
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$python" -c "" 2>/dev/null; then
     echo "$python"
     exit 0
@@ -72,6 +75,7 @@ pip() {
 }
 pip -r "$here/requirements-torch.txt"
 pip -r "$here/requirements.txt"
+pip --no-deps -r "$here/requirements-alone.txt"
 wrong=$(disagreements "$python")
 if [ -n "$wrong" ]; then
     printf 'the reference environment came out wrong:\n%s\n' "$wrong" >&2
