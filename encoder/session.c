@@ -36,7 +36,7 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
                     const struct tower_buffers *buffers) {
     const struct geometry *g = &clip->geometry;
     size_t B = params->max_prompts;
-    size_t text = clip->tokenizer ? tokenizer_frame_scratch_bytes(params->max_text_bytes) : 0;
+    size_t text = clip->tokenizer ? tokenizer_frame_scratch_bytes(clip->tokenizer, params->max_text_bytes) : 0;
     s->prompts = arena_take(arena, B, sizeof *s->prompts);
     s->taps = arena_take(arena, SESSION_TAPS, sizeof *s->taps);
     s->ids = arena_take(arena, B * g->context, sizeof *s->ids);

@@ -14,6 +14,7 @@ struct tokenizer {
     int32_t start_id, end_id, pad_id, id_limit;
     const char *source; /* the file that the vocabulary came from */
     int pads_by_default;
+    enum tokenizer_mode mode;
 };
 
 /* Finds all ids of the text. */

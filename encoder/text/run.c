@@ -5,22 +5,25 @@
 #include "../base/utf8.h"
 #include "clean.h"
 #include "inside.h"
+#include "open_clip.h"
 #include "split.h"
 #include "unicode_table.h"
 
 /* ---- scratch ----
  *
  *     origin  uint32_t [growth * bytes + 1]
- *     work    uint32_t [BPE_SCRATCH * growth * bytes]: code points of a segment while cleaning, merging afterwards
+ *     work    uint32_t [BPE_SCRATCH * growth * bytes]: code points while cleaning, merging afterwards
+ *     ends    uint32_t [growth * bytes], for open_clip alone
  *     clean   char     [growth * bytes]
  */
 _Static_assert(BPE_SCRATCH *UNICODE_GROWTH >= 2 * UNICODE_PARTS, "cleaning fits into the room for merging");
+_Static_assert(BPE_SCRATCH *UNICODE_GROWTH >= OPEN_CLIP_SCRATCH, "so does open_clip's");
 
-size_t tokenizer_scratch_bytes(size_t text_bytes) {
+size_t tokenizer_scratch_bytes(const struct tokenizer *tokenizer, size_t text_bytes) {
     if (text_bytes > TOKENIZER_TEXT_LIMIT)
         return SIZE_MAX;
-    size_t clean = UNICODE_GROWTH * text_bytes;
-    return (clean + 1 + BPE_SCRATCH * clean) * sizeof(uint32_t) + clean;
+    size_t clean = UNICODE_GROWTH * text_bytes, arrays = BPE_SCRATCH + (tokenizer->mode == TOKENIZER_OPEN_CLIP ? 2 : 1);
+    return (arrays * clean + 1) * sizeof(uint32_t) + clean;
 }
 
 size_t tokenizer_id_count_limit(size_t text_bytes) {
@@ -48,7 +51,7 @@ static uint64_t end_of(struct run *run, size_t at) {
 }
 
 static void add_id(struct run *run, int32_t id, size_t begin, size_t end) {
-    ids_add(run->ids, id, run->clean.origin[begin], end_of(run, end - 1));
+    ids_add(run->ids, id, run->clean.origin[begin], run->clean.ends ? run->clean.ends[end - 1] : end_of(run, end - 1));
 }
 
 static void run_piece(struct run *run, size_t begin, size_t end) {
@@ -76,6 +79,18 @@ static void run_clean(struct run *run) {
         size_t begin, end;
         while (split_next(&split, &begin, &end))
             run_piece(run, begin, end);
+    }
+}
+
+static void run_open_clip(struct run *run) {
+    struct split split = {.text = run->clean.bytes, .end = run->clean.count};
+    size_t begin, end;
+    enum split_kind kind;
+    while ((kind = split_next_open_clip(&split, &begin, &end)) != SPLIT_NONE) {
+        if (kind == SPLIT_PIECE)
+            run_piece(run, begin, end);
+        else
+            add_id(run, kind == SPLIT_START ? run->tokenizer->start_id : run->tokenizer->end_id, begin, end);
     }
 }
 
@@ -113,7 +128,14 @@ int tokenizer_run(const struct tokenizer *tokenizer, const char *text, size_t te
     size_t room = UNICODE_GROWTH * text_bytes;
     uint32_t *origin = scratch;
     struct run run = {.tokenizer = tokenizer, .ids = ids, .work = origin + room + 1};
-    run.clean = (struct clean){.bytes = (char *)(run.work + BPE_SCRATCH * room), .origin = origin};
+    uint32_t *behind = run.work + BPE_SCRATCH * room;
+    if (tokenizer->mode == TOKENIZER_OPEN_CLIP) {
+        run.clean = (struct clean){.bytes = (char *)(behind + room), .origin = origin, .ends = behind};
+        open_clip_clean(text, text_bytes, &run.clean, run.work);
+        run_open_clip(&run);
+        return 0;
+    }
+    run.clean = (struct clean){.bytes = (char *)behind, .origin = origin};
     struct added_walk walk;
     struct added_cut cut;
     added_start(&walk, &tokenizer->as_written, text, text_bytes);

@@ -147,8 +147,11 @@ static int build(struct tokenizer *tokenizer, const struct vocab *vocab, struct 
         if (vocab->added[i].id >= tokenizer->id_limit)
             tokenizer->id_limit = vocab->added[i].id + 1;
     }
-    if (vocab->pad_id >= tokenizer->id_limit) /* an added token that is text now */
-        tokenizer->id_limit = vocab->pad_id + 1;
+    const int32_t named[] = {vocab->start_id, vocab->end_id, vocab->pad_id}; /* need not be among the added ones any more */
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        if (named[i] >= tokenizer->id_limit)
+            tokenizer->id_limit = named[i] + 1;
+    }
     return status;
 }
 
@@ -167,20 +170,24 @@ int tokenizer_open_files(struct tokenizer **out, const struct vocab_files *files
     *out = NULL;
     if (!options)
         options = &defaults;
-    if (options->mode != TOKENIZER_TRANSFORMERS)
-        return fault_set(fault, FAULT_UNSUPPORTED, "open_clip's cleaning of texts, expected transformers'");
     struct tokenizer *tokenizer = memory_array(1, sizeof *tokenizer);
     if (!tokenizer)
         return fault_set(fault, FAULT_NO_MEMORY, "no memory for a tokenizer");
     int status = vocab_parse(&vocab, files, options->default_pad, note, user, fault);
     if (!status) {
-        settle_pad(&vocab, options->pad_in_text);
+        if (options->mode == TOKENIZER_OPEN_CLIP) { /* knows its own special strings, and pads with zeros */
+            vocab.added_count = 0;
+            vocab.pad_id = 0;
+        } else {
+            settle_pad(&vocab, options->pad_in_text);
+        }
         status = build(tokenizer, &vocab, fault);
         vocab_free(&vocab);
     }
     enum vocab_file_kind source = source_of(files);
     tokenizer->source = vocab_file_names[source];
-    tokenizer->pads_by_default = source == VOCAB_COMPACT;
+    tokenizer->pads_by_default = source == VOCAB_COMPACT && options->mode == TOKENIZER_TRANSFORMERS;
+    tokenizer->mode = options->mode;
     if (status)
         tokenizer_close(tokenizer);
     else

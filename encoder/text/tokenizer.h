@@ -1,4 +1,4 @@
-/* tokenizer.h - text to ids, as transformers' CLIPTokenizerFast does it on the same files. This header is the face of
+/* tokenizer.h - text to ids, as transformers' CLIPTokenizerFast or open_clip.tokenize does it on the same files. This header is the face of
  * text/ towards the rest of the engine; it knows no tensor and no tower.
  *
  *     bytes -> text between added tokens ("!", "<|endoftext|>")            added.c
@@ -7,6 +7,13 @@
  *           -> pieces (letters, one number, symbols)                      split.c
  *           -> ids by byte-pair merges                                    bpe.c
  *           -> start, end, padding; what was cut                          prompt.c
+ *
+ * and for open_clip
+ *
+ *     bytes -> letters without entities, ligatures, controls, in NFC        ftfy.c, html.c
+ *           -> clean: entities again, white space, lower case              open_clip.c, html.c
+ *           -> pieces and special strings                                  split_open_clip.c
+ *           -> ids, and the rest, as above
  */
 #ifndef ENCODER_TEXT_TOKENIZER_H
 #define ENCODER_TEXT_TOKENIZER_H
@@ -24,7 +31,7 @@ struct tokenizer;   /* immutable once open: any thread may use it */
 
 /* Bytes of the text behind an id. Where cleaning changed nothing, or one byte for one, they are exact to the byte, even
  * inside a character (the reference gives whole characters there); where it changed the number of bytes, they are the
- * whole segment: a character with the marks behind it. */
+ * whole segment: a character with the marks behind it, or an HTML entity. */
 struct token_span {
     uint64_t begin, end;
 };
@@ -87,7 +94,7 @@ int32_t tokenizer_id_limit(const struct tokenizer *tokenizer);
 
 /* Scratch for a text of at most that many bytes, and the most ids it can become; SIZE_MAX above TOKENIZER_TEXT_LIMIT.
  * No other memory is used to tokenize. */
-size_t tokenizer_scratch_bytes(size_t text_bytes);
+size_t tokenizer_scratch_bytes(const struct tokenizer *tokenizer, size_t text_bytes);
 size_t tokenizer_id_count_limit(size_t text_bytes);
 
 /* All ids of the text, unframed and uncut. ids and spans (which may be NULL) have room for
@@ -99,7 +106,7 @@ int tokenizer_body(const struct tokenizer *tokenizer, const char *text, size_t t
 /* [start] + body cut at length - 2 + [end] + padding: ids and spans (which may be NULL) have room for `length`, at
  * least 2. The spans of start, end and padding are empty and lie at the ends of the text. On failure ids and spans are
  * untouched. */
-size_t tokenizer_frame_scratch_bytes(size_t text_bytes);
+size_t tokenizer_frame_scratch_bytes(const struct tokenizer *tokenizer, size_t text_bytes);
 int tokenizer_frame(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch,
                     size_t length, int32_t *ids, struct token_span *spans, struct token_frame *frame,
                     struct fault *fault);

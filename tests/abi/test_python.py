@@ -65,6 +65,21 @@ def constants_are_those_of_the_header():
 
 
 @test
+def a_tokenizer_alone():
+    with penult.Model(None, tokenizer=MODEL, library=LIBRARY) as alone, penult.Model(MODEL, library=LIBRARY) as whole:
+        assert (alone.info.width, alone.info.dtype, alone.info.activation, alone.info.context) == (0, "none", "none", 77)
+        assert alone.tokenize("a cat!").ids.tolist() == whole.tokenize("a cat!").ids.tolist()
+        raises(penult.PenultError, lambda: penult.Session(alone), "only a tokenizer")
+    with penult.Model(None, tokenizer=MODEL, library=LIBRARY, tokenizer_mode="open_clip") as cleaned:
+        assert cleaned.tokenize("x&lt;", body=True).pieces == [b"x", b"&lt;"]
+    ids = [penult.Model(None, tokenizer=MODEL, library=LIBRARY, pad_in_text=word).tokenize("!", body=True).ids.tolist()
+           for word in ("files", "special", "text")]
+    assert ids == [[0], [0], [256]]
+    raises(ValueError, lambda: penult.Model(MODEL, library=LIBRARY, tokenizer_mode="oai"), "oai")
+    raises(ValueError, lambda: penult.Model(MODEL, library=LIBRARY, pad_in_text="no"), "no")
+
+
+@test
 def wrong_libraries_are_named():
     raises(penult.LoadError, lambda: penult.Library("no/such/penult.so"), "no/such/penult.so", "could not be loaded")
     raises(penult.LoadError, lambda: penult.Library(__file__), __file__, "could not be loaded")

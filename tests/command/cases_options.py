@@ -165,6 +165,25 @@ def pad_in_text(folder):
 
 
 @case
+def open_clip(folder):
+    """--open-clip cleans as open_clip does: an entity is one token and shown whole, its strings are special, zeros pad"""
+    compact = folder / "clip.vocab"
+    compact.write_bytes(small.clip_vocab(HELLO))
+    text = "hello &lt; <start_of_text>"
+    report = penult("tokenize", f"--vocab={compact}", "--open-clip", text, "--json").json()
+    (entry,) = report["texts"]
+    equal(entry["ids"], [516, 515, 283, 516, 517] + [0] * 72)
+    equal([(token["begin"], token["end"], token["text"]) for token in entry["tokens"]],
+          [(0, 5, "hello"), (6, 10, "&lt;"), (11, 26, "<start_of_text>")])
+    equal((report["model"]["tokenizer_mode"], report["model"]["pad_id"]), ("open_clip", 0))
+    table = penult("tokenize", f"--vocab={compact}", "--open-clip", text)
+    true(b"&lt;" in table.out and b"<pad> 72 times" in table.out, table.out)
+    fails(penult("tokenize", f"--vocab={compact}", "--open-clip", "--pad-in-text", "special", text), 1, "open_clip")
+    hidden = [encode("&lt;", *options, "--json").json()["prompts"] for options in ([], ["--open-clip"])]
+    true(hidden[0] != hidden[1])
+
+
+@case
 def plugin_places(folder):
     """the plugin is found beside the command, then in ../lib/penult; --plugin wins; no environment variable counts"""
     (folder / "bin").mkdir()

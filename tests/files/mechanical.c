@@ -235,7 +235,7 @@ static int open_safetensors(const char *bytes, size_t size, struct fault *fault)
 
 static void tokenize(struct tokenizer *tokenizer) {
     static const char text[] = "Hello <|endoftext|>!! h\xc3\x89t don't a\xcc\x81  \xf0\x9f\x98\x80 42<extra><new>";
-    char *scratch = malloc(tokenizer_frame_scratch_bytes(sizeof text - 1));
+    char *scratch = malloc(tokenizer_frame_scratch_bytes(tokenizer, sizeof text - 1));
     int32_t row[16];
     struct token_frame frame;
     struct fault fault;

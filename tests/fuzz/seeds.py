@@ -151,10 +151,21 @@ PROMPTS = (
 )
 
 
+REFERENCES = (
+    "a &amp;amp;amp;lt; b&#x26;lt;", "&am&#112;;&notit;&#59; &CounterClockwiseContourIntegral;", "<b>&amp;</b>\n&eacute;",
+    "&#xFF06;amp\u037e\uff06amp\uff1b", "\x1b[1;31mred\x1b[0m \x1b[\u0663m", "\u0132\u0149\u01c4\ufb03\uff21\uff9e\uffe3",
+    "it'\u017f <\u017ftart_of_text><start_of_text>x<end_of_text>", "\u039f\u03a3\u0345. \u03a3 \u0130", "&nGt;&fjlig;&FFILIG;&SZLIG;",
+)
+
+
 def prompt():
     for i, text in enumerate(PROMPTS):
         yield f"shipped_{i}", bytes([75, 0]) + text.encode()
         yield f"odd_{i}", bytes([i, 1]) + text.encode()
+        yield f"open_clip_{i}", bytes([75, 2]) + text.encode()
+        yield f"open_clip_odd_{i}", bytes([i, 3]) + text.encode()
+    for i, text in enumerate(REFERENCES):
+        yield f"references_{i}", bytes([75, 2]) + text.encode()
     yield "wrong", b"\x4b\x00ab \xc3(\xff"
 
 

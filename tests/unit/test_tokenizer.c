@@ -57,7 +57,7 @@ static void spans(void **state) {
 static void cutting(void **state) {
     static const size_t counts[] = {0, 1, 74, 75, 76, 77, 78, 200};
     char text[400], scratch[1 << 16];
-    assert_true(tokenizer_frame_scratch_bytes(sizeof text) <= sizeof scratch);
+    assert_true(tokenizer_frame_scratch_bytes(*state, sizeof text) <= sizeof scratch);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         int32_t ids[77];
         struct token_span found[77];
@@ -214,9 +214,9 @@ static void long_texts(void **state) {
 /* Sizes do not overflow; a text above the limit is refused before a byte of it is read. */
 static void limits(void **state) {
     size_t count;
-    assert_int_equal(tokenizer_scratch_bytes(TOKENIZER_TEXT_LIMIT + (size_t)1), SIZE_MAX);
+    assert_int_equal(tokenizer_scratch_bytes(*state, TOKENIZER_TEXT_LIMIT + (size_t)1), SIZE_MAX);
     assert_int_equal(tokenizer_id_count_limit(SIZE_MAX), SIZE_MAX);
-    assert_true(tokenizer_scratch_bytes(TOKENIZER_TEXT_LIMIT) > TOKENIZER_TEXT_LIMIT);
+    assert_true(tokenizer_scratch_bytes(*state, TOKENIZER_TEXT_LIMIT) > TOKENIZER_TEXT_LIMIT);
     assert_int_equal(tokenizer_body(*state, "", INT32_MAX, NULL, NULL, NULL, &count, &fault), FAULT_LIMIT);
     assert_names(fault.message, "2147483647");
 }

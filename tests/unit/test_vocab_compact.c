@@ -74,7 +74,7 @@ static void same_ids(const struct tokenizer *one, const struct tokenizer *other,
     char scratch[65536];
     int32_t ids[2][600];
     size_t count[2], size = strlen(text);
-    assert_true(tokenizer_scratch_bytes(size) <= sizeof scratch && tokenizer_id_count_limit(size) <= 600);
+    assert_true(tokenizer_scratch_bytes(one, size) <= sizeof scratch && tokenizer_id_count_limit(size) <= 600);
     assert_int_equal(tokenizer_body(one, text, size, scratch, ids[0], NULL, &count[0], &fault), 0);
     assert_int_equal(tokenizer_body(other, text, size, scratch, ids[1], NULL, &count[1], &fault), 0);
     assert_int_equal(count[0], count[1]);
@@ -304,12 +304,12 @@ struct heard {
     char last[512];
 };
 
-static void hear(void *user, enum report_severity severity, const char *subject, const char *message) {
+static void hear(void *user, const struct finding *finding) {
     struct heard *heard = user;
-    assert_string_equal(subject, "tokenizer");
-    heard->notes += severity == REPORT_NOTE;
-    heard->warnings += severity == REPORT_WARNING;
-    snprintf(heard->last, sizeof heard->last, "%s", message);
+    assert_string_equal(finding->subject, "tokenizer");
+    heard->notes += finding->severity == REPORT_NOTE;
+    heard->warnings += finding->severity == REPORT_WARNING;
+    snprintf(heard->last, sizeof heard->last, "%s", finding->message);
 }
 
 /* What a search comes to: the status, whether it found one, how much it said and what last. */
