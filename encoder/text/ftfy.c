@@ -188,13 +188,13 @@ static uint32_t role_of(const struct letter *letter) {
 static void compose(struct fixer *fixer, size_t begin, size_t end) {
     int32_t *points = fixer->room->points;
     const struct letter *letters = fixer->segment;
-    size_t count = 0, same = 0;
+    size_t count = 0;
     for (size_t i = begin; i < end; i++)
         count = normalise_add(letter_point(&letters[i]), points, count);
     count = normalise_finish(points, count, fixer->room->spare);
-    while (same < count && begin + same < end && (uint32_t)points[same] == letter_point(&letters[begin + same]))
-        same++;
-    int is_same = same == count && begin + same == end;
+    int is_same = count == end - begin;
+    for (size_t i = 0; i < count && is_same; i++)
+        is_same = (uint32_t)points[i] == letter_point(&letters[begin + i]);
     for (size_t i = 0; i < count; i++)
         fixer->out[fixer->out_count++] = is_same ? letters[begin + i]
                                                  : (struct letter){(uint32_t)points[i] | LETTER_MADE, letters[begin].begin,

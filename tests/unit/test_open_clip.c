@@ -61,6 +61,10 @@ static void spans(void **state) {
     CHECK(*state, "\xC4\xB0", {328, "\xC4\xB0"}, {136, "\xC4\xB0"}, {485, "\xC4\xB0"});        /* i and a dot above */
     CHECK(*state, "<start_of_text>x<end_of_text>", {SMALL_START, "<start_of_text>"}, {343, "x"}, {SMALL_END, "<end_of_text>"});
     CHECK(*state, "&lt;end_of_text>", {SMALL_END, "&lt;end_of_text>"});
+    CHECK(*state, "x&amp;#xFEFF;y", {87, "x"}, {344, "y"}); /* what the second level makes is taken out too */
+    CHECK(*state, "&amp;#1; y", {344, "y"});
+    CHECK(*state, "x\xCC\x81\xCC\xA3", {343, "x\xCC\x81\xCC\xA3"}, {136, "x\xCC\x81\xCC\xA3"}, {96, "x\xCC\x81\xCC\xA3"}, {136, "x\xCC\x81\xCC\xA3"},
+          {479, "x\xCC\x81\xCC\xA3"}); /* marks in another order: no letter of the segment has bytes of its own */
     CHECK(*state, "&amp;&#59;", {5, "&amp;"}, {282, "&#59;"}); /* "&;" is no entity, and one piece */
 }
 

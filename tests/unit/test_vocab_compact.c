@@ -104,6 +104,15 @@ static void same_as_the_pair(void **state) {
         }
         same_ids(compact, pair, text);
     }
+    struct vocab_files files = {0};
+    struct tokenizer_options open_clip = {.mode = TOKENIZER_OPEN_CLIP, .default_pad = -1};
+    struct tokenizer *cleaned;
+    files.of[VOCAB_COMPACT] = (struct vocab_file){file->bytes, file->size};
+    assert_int_equal(tokenizer_open_files(&cleaned, &files, &open_clip, NULL, NULL, &fault), 0);
+    EXPECT_IDS(cleaned, "hello <end_of_text>", 515, SMALL_END);
+    assert_int_equal(tokenizer_pad_id(cleaned), 0);
+    assert_int_equal(tokenizer_pads_by_default(cleaned), 0); /* zeros pad in that mode, whatever the file */
+    tokenizer_close(cleaned);
     assert_string_equal(tokenizer_source(compact), "clip.vocab");
     assert_string_equal(tokenizer_source(pair), "vocab.json");
     assert_int_equal(tokenizer_pads_by_default(compact), 1);
@@ -274,7 +283,8 @@ static int make_places(void **state) {
     (void)state;
     struct compact *file = compact_of(1, HELLO, hello, HELLO);
     struct small small = small_pair();
-    if (!mkdtemp(root) || mkdir(at("own"), 0700) || mkdir(at("pair"), 0700) || mkdir(at("none"), 0700) || mkdir(at("bad"), 0700))
+    if (!mkdtemp(root) || mkdir(at("own"), 0700) || mkdir(at("pair"), 0700) || mkdir(at("none"), 0700) || mkdir(at("bad"), 0700) ||
+        mkdir(at("folder"), 0700) || mkdir(at("folder/clip.vocab"), 0700))
         return -1;
     write_file(at("own/clip.vocab"), file->bytes, file->size);
     write_file(at("any-name"), file->bytes, file->size);
@@ -291,7 +301,7 @@ static int remove_places(void **state) {
     (void)state;
     static const char *const files[] = {"own/clip.vocab", "any-name", "pair/clip.vocab", "pair/vocab.json", "pair/merges.txt",
                                         "bad/clip.vocab"};
-    static const char *const folders[] = {"own", "pair", "none", "bad"};
+    static const char *const folders[] = {"own", "pair", "none", "bad", "folder/clip.vocab", "folder"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         unlink(at(files[i]));
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
@@ -346,6 +356,8 @@ static void places(void **state) {
     finds((struct tokenizer_place){.beside = none, .own = none}, 0, NULL, 0, 1, "make vocab");
     finds((struct tokenizer_place){.beside = none}, 0, NULL, 0, 1, "--tokenizer");
     finds((struct tokenizer_place){.beside = none, .own = at("bad")}, 0, NULL, 0, 2, "make vocab");
+    finds((struct tokenizer_place){.beside = none, .own = at("folder")}, 0, NULL, 0, 2, "make vocab");
+    finds((struct tokenizer_place){.own = at("folder"), .needed = 1}, FAULT_IO, NULL, 0, 0, "clip.vocab");
     finds((struct tokenizer_place){.own = at("bad"), .needed = 1}, FAULT_TRUNCATED, NULL, 0, 0, "clip.vocab");
     finds((struct tokenizer_place){.own = none, .needed = 1}, FAULT_NOT_FOUND, NULL, 0, 0, "make vocab");
     finds((struct tokenizer_place){.needed = 1}, FAULT_NOT_FOUND, NULL, 0, 0, "make vocab");
