@@ -106,4 +106,5 @@ check-host: all $(HOST_PROGRAMS) $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS) $(FILE_PRO
 	@cp $(B)/host/contract.so $(B)/host/command/penult.so
 	@rm -f $(B)/host/tables.txt
 	@CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1 PENULT_TABLES=$(B)/host/tables.txt \
-	    $(PYTHON) tests/run_tests.py $(HOST_CHECKS); status=$$?; cat $(B)/host/tables.txt; exit $$status
+	    TEST_LIMIT=$(or $(TEST_LIMIT),1800) $(PYTHON) tests/run_tests.py $(HOST_CHECKS); \
+	    status=$$?; cat $(B)/host/tables.txt; exit $$status
