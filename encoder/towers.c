@@ -67,14 +67,15 @@ static void name_all(const struct towers *t, char *out, size_t room) {
 }
 
 static int choose(struct towers *t, const char *path, const char *wanted, struct fault *fault) {
-    size_t size = strlen(path), shown = size > 120 ? size - 120 : 0, same = 0;
+    const char *file = t->places.count == 1 ? t->checkpoints[0].name : path;
+    size_t size = strlen(file), shown = size > 120 ? size - 120 : 0, same = 0;
     struct fault_text quoted;
     char names[200];
     uint32_t most = 0;
     name_all(t, names, sizeof names);
     if (t->count == 0)
         return fault_set(fault, FAULT_MISMATCH, "%s: holds no CLIP text tower: no token embedding stands in it under a name of a "
-                         "known layout", path + shown);
+                         "known layout", file + shown);
     for (size_t i = 0; i < t->count; i++)
         most = t->of[i].width > most ? t->of[i].width : most;
     for (size_t i = 0; i < t->count; i++) {
@@ -84,11 +85,11 @@ static int choose(struct towers *t, const char *path, const char *wanted, struct
         }
     }
     if (same == 0)
-        return fault_set(fault, FAULT_NOT_FOUND, "%s: holds no tower \"%s\"; it holds %s", path + shown,
+        return fault_set(fault, FAULT_NOT_FOUND, "%s: holds no tower \"%s\"; it holds %s", file + shown,
                          fault_quote(&quoted, wanted, strlen(wanted)), names);
     if (same > 1)
         return fault_set(fault, FAULT_MISMATCH, "%s: %zu of its towers (%s) could be meant: they have one width, or its layouts "
-                         "are mixed", path + shown, same, names);
+                         "are mixed", file + shown, same, names);
     return 0;
 }
 

@@ -184,8 +184,8 @@ int file_exists(const char *directory, const char *name) {
     int kept = errno;
     /* not stat: a dangling link is something that was meant to be there, and opening it says so */
     /* where the system will not say, opening it says why */
-    int found = join(path, sizeof path, directory, name) &&
-                (lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR));
+    int found = !join(path, sizeof path, directory, name) || lstat(path, &status) == 0 ||
+                (errno != ENOENT && errno != ENOTDIR);
     errno = kept;
     return found;
 }

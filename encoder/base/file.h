@@ -37,7 +37,8 @@ void file_unmap(const unsigned char *mapping, uint64_t bytes);
 /* Opens, reads all (limit bytes at most, else FAULT_FORMAT naming both numbers), closes. *bytes is one memory block, with
  * a NUL behind the last byte that is not counted in *size. */
 int file_read_all(const char *directory, const char *name, size_t limit, char **bytes, size_t *size, struct fault *fault);
-/* 1 if there is something of that name, a dangling link included, or if the system will not say. */
+/* 1 if there is something of that name, a dangling link included, or if the system will not say, or would not take so long a
+ * path: opening it says why. */
 int file_exists(const char *directory, const char *name);
 /* 0 if path is a directory; else why not: FAULT_NOT_FOUND, FAULT_IO (no permission, a name too long), FAULT_UNSUPPORTED. */
 int file_find_directory(const char *path, struct fault *fault);
