@@ -8,7 +8,7 @@
 #   make parity-full     bigG's text tower at its true geometry, values and bits, in every kernel set: 12 minutes,
 #                        5.6 GB of disk, 9 GiB of memory; PARITY_FULL_OPTIONS=... goes to full.py
 #   make parity-full-record   the same, and writes tests/parity/RESULTS-FULL.md
-#   make parity-layouts  every layout at full size, against the library whose layout it is: TIME, 6 GB of disk, 10 GiB
+#   make parity-layouts  every layout at full size, against the library whose layout it is: 20 minutes, 10 GB of disk, 13 GiB
 #                        of memory; PARITY_LAYOUTS_OPTIONS=... goes to layouts.py
 #   make parity-layouts-record   the same, and writes tests/parity/RESULTS-LAYOUTS.md
 #   make check-real MODEL=path [TOWER=name] [ACTIVATION=gelu]   your checkpoint in Penult and in a reference library
