@@ -20,7 +20,6 @@ REFERENCE_PYTHON ?=
 PARITY_OPTIONS ?=
 PARITY_FULL_OPTIONS ?=
 PARITY_LAYOUTS_OPTIONS ?=
-MODEL ?=
 TOWER ?=
 ACTIVATION ?=
 
@@ -59,7 +58,7 @@ parity-layouts-record: $(B)/penult.so
 	$(parity_layouts_run) --full --record $(PARITY_LAYOUTS_OPTIONS)
 
 check-real: $(B)/penult.so
-	@test -n "$(MODEL)" || { echo "make check-real MODEL=path [TOWER=name]: which checkpoint?" >&2; exit 2; }
+	@test "$(origin MODEL)" = "command line" -o "$(origin MODEL)" = environment || { echo "make check-real MODEL=path [TOWER=name]: which checkpoint?" >&2; exit 2; }
 	$(parity_python) tests/parity/check_real.py $(if $(TOWER),--tower "$(TOWER)") \
 		$(if $(ACTIVATION),--activation "$(ACTIVATION)") --plugin $(B)/penult.so "$(MODEL)"
 
