@@ -33,7 +33,7 @@ static inline uint32_t rotate(uint32_t x, unsigned by) {
 
 WRAPS("additions modulo 2^32")
 static void compress(uint32_t state[8], const unsigned char *block) {
-    uint32_t w[64], s[8];
+    uint32_t w[64] = {0}, s[8]; /* gcc 12's analyser loses count of the words that the first loop sets */
     for (size_t i = 0; i < 16; i++)
         w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 | (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
     for (size_t i = 16; i < 64; i++) {
