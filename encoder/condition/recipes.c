@@ -87,11 +87,12 @@ const struct recipe recipes[] = {
     },
     {
         .name = "sdxl@compel",
-        .source = "compel 2.5.1 (c60b9fb), penultimate states without norm, pooled of the second tower; the rest as "
-                  "diffusers 58eb52c",
+        .source = "compel 2.5.1, convenience_wrappers.CompelForSDXL, whose tensors go to diffusers 58eb52c; the tower with "
+                  "fewer windows is filled up with the empty prompt's",
         .dialect = DIALECT_COMPEL,
+        .splits = 1,
         SDXL_BASE,
-        .unconditional = RECIPE_ENCODES,
+        .unconditional = RECIPE_ZEROS_IF_ABSENT,
     },
     {
         .name = "sdxl-refiner@diffusers",

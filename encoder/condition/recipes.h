@@ -75,6 +75,7 @@ struct recipe {
     const char *alias; /* a shorter name for the same, or NULL: "sdxl" */
     const char *source;
     enum dialect_kind dialect; /* what the host reads prompts as */
+    int splits;                /* chunk_rules.splits: the host asks compel not to cut long prompts off */
     unsigned tower_count;
     struct recipe_tower towers[RECIPE_TOWERS];
     unsigned context_width; /* zeros on the right up to this width; 0: as wide as the towers make it */

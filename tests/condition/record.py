@@ -18,26 +18,19 @@ import pathlib
 import random
 import re
 import sys
+from types import SimpleNamespace
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
-def functions(path, names, scope):
-    """The named functions of a file that cannot be imported outside of its host."""
+def functions(path, names, scope, of=None):
+    """The named functions of a file that cannot be imported outside of its host, or methods of its class `of`."""
     tree = ast.parse(path.read_text())
-    tree.body = [node for node in tree.body if getattr(node, "name", None) in names or
+    body = tree.body if of is None else next(node for node in tree.body if getattr(node, "name", None) == of).body
+    tree.body = [node for node in body if getattr(node, "name", None) in names or
                  (isinstance(node, ast.Assign) and node.targets[0].id in names)]
     exec(compile(tree, str(path), "exec"), scope)
     return scope
-
-
-def method(path, of, name, scope):
-    """One method of a class of such a file, as a function."""
-    tree = ast.parse(path.read_text())
-    body = [node for c in tree.body if getattr(c, "name", None) == of for node in c.body if getattr(node, "name", None) == name]
-    tree.body = body
-    exec(compile(tree, str(path), "exec"), scope)
-    return scope[name]
 
 
 class Hosts:
@@ -45,11 +38,14 @@ class Hosts:
         from compel.prompt_parser import PromptParser
         from transformers import CLIPTokenizerFast
         self.forge = functions(a1111, {"re_attention", "re_break", "parse_prompt_attention"}, {"re": re})
-        self.comfy = functions(comfyui, {"parse_parentheses", "token_weights", "escape_important", "unescape_important"}, {})
+        self.comfy = functions(comfyui, {"parse_parentheses", "token_weights", "escape_important", "unescape_important"}, {"re": re})
         self.compel_parser = PromptParser()
         self.tokenizer = CLIPTokenizerFast.from_pretrained(ROOT / "samples/model")
-        self.files = [a1111, comfyui, a1111.with_name("classic_engine.py")]
-        self.comfyui_file = comfyui
+        self.files = [a1111, a1111.with_name("classic_engine.py"), comfyui]
+        functions(self.files[1], {"PromptChunk"}, self.forge)
+        functions(self.files[1], {"tokenize_line"}, self.forge, "ClassicTextProcessingEngine")
+        self.forge["parsing"] = SimpleNamespace(parse_prompt_attention=self.forge["parse_prompt_attention"])
+        functions(comfyui, {"tokenize_with_weights"}, self.comfy, "SDTokenizer")
 
     def a1111(self, prompt):
         return ["one", (1.0, [(weight, text) for text, weight in self.forge["parse_prompt_attention"](prompt, "Original")])]
@@ -72,6 +68,50 @@ class Hosts:
         elif len(parts) == 1 and not re.match(r"\s*\(.*\)\s*\.\s*a[nd]d?", prompt, re.S):
             kind = "one"
         return [kind] + [(weight, [(f.weight, f.text) for f in prompt.children]) for weight, prompt in parts]
+
+
+    # what the hosts cut: [(id, weight)] for each window, without padding
+
+    def cut_a1111(self, prompt):
+        tokenizer = self.tokenizer
+        engine = SimpleNamespace(
+            emphasis=SimpleNamespace(name="Original"), chunk_length=75, id_start=tokenizer.bos_token_id, id_end=tokenizer.eos_token_id,
+            comma_token=tokenizer.get_vocab().get(",</w>"), embeddings=SimpleNamespace(find_embedding_at_position=lambda *_: (None, None)),
+            tokenize=lambda texts: tokenizer(texts, truncation=False, add_special_tokens=False)["input_ids"])
+        return [list(zip(chunk.tokens, chunk.multipliers)) for chunk in self.forge["tokenize_line"](engine, prompt)[0]]
+
+    def cut_comfyui(self, prompt):
+        tokenizer = SimpleNamespace(tokenizer=self.tokenizer, embedding_identifier="embedding:", embedding_directory=None, tokens_start=1,
+                                    tokenizer_adds_end_token=True, start_token=self.tokenizer.bos_token_id, max_word_length=8,
+                                    end_token=self.tokenizer.eos_token_id, pad_token=self.tokenizer.eos_token_id, max_length=77,
+                                    pad_to_max_length=True, min_length=None)
+        return self.comfy["tokenize_with_weights"](tokenizer, prompt)
+
+    def compel_provider(self, truncate):
+        from compel.embeddings_provider import EmbeddingsProvider, SplitLongTextMode
+        provider = EmbeddingsProvider.__new__(EmbeddingsProvider)
+        provider.tokenizer, provider.truncate_to_model_max_length, provider.textual_inversion_manager = self.tokenizer, truncate, None
+        provider.model_max_length_override, provider.suppress_eos = None, False
+        provider.padding_attention_mask_value, provider.get_dtype_for_device = 1, lambda _: __import__("torch").float32
+        provider.split_long_text_mode = SplitLongTextMode.SENTENCES | SplitLongTextMode.COPY_FIRST_CLS_TOKEN
+        return provider
+
+    def cut_compel(self, prompt, truncate=True):
+        fragments = self.compel_parser.parse_conjunction(prompt).prompts[0].children
+        ids, weights, _mask = self.compel_provider(truncate).get_token_ids_and_expand_weights(
+            [f.text for f in fragments], [f.weight for f in fragments], "cpu")
+        pairs = list(zip(ids.tolist(), weights.tolist()))
+        return [pairs[i:i + 77] for i in range(0, len(pairs), 77)]
+
+    def cut_compel_long(self, prompt):
+        return self.cut_compel(prompt, False)
+
+    def ranges(self, prompt, truncate):
+        """The first and last row of each fragment, as compel looks for them when one is to be hidden."""
+        fragments = self.compel_parser.parse_conjunction(prompt).prompts[0].children
+        ids = [i for window in self.cut_compel(prompt, truncate) for i, _ in window]
+        found = self.compel_provider(truncate)._get_token_ranges_for_fragments(ids, [f.text for f in fragments])
+        return [(k, *found[k]) for k in range(len(found)) if fragments[k].weight < 1 and found[k][0] is not None]
 
 
 PIECES = {
@@ -117,6 +157,35 @@ def parsed(hosts, dialect, prompt):
     return " ".join(words)
 
 
+WORDS = ("photo", "of", "an", "astronaut", "riding", "a", "horse", ",", ", mars,", "detailed", "8k", "in", "the", "style", "cinematic light.")
+FRAMES = {"a1111": ("(%s:1.3)", "[%s]", "((%s))", "%s", "%s BREAK", "%s", "(%s:0)"),
+          "comfyui": ("(%s:1.3)", "((%s))", "%s", "%s", "(%s:0.5)", "(%s:-1)"),
+          "compel": ("(%s)1.3", "(%s)--", "%s", "%s", "(%s)+", "(%s)0.5")}
+
+
+def long_prompts(dialect, count):
+    """Of some hundred tokens; with commas and stops, and without."""
+    rng = random.Random(f"long {dialect}")
+    yield from ("", "photo", ", " * 80, "a" * 400, "BREAK BREAK photo BREAK", "photo, " * 30)
+    yield from (" ".join(["photo"] * n) + tail for n in (24, 25, 26, 37, 38, 75, 76) for tail in ("", ", mars", " <|endoftext|> mars"))
+    for _ in range(count):
+        words, comma = WORDS if rng.random() < 0.7 else WORDS[:7], rng.choice(("", ",", " , "))
+        parts = [" ".join(rng.choice(words) for _ in range(rng.randint(1, 20))) for _ in range(rng.randint(2, 7))]
+        yield f"{comma} ".join(rng.choice(FRAMES[dialect]) % part for part in parts)
+
+
+def cut(hosts, how, prompt):
+    """Each window's ids with their weights where they are not 1; the last stands for all that follow."""
+    words = []
+    for row in getattr(hosts, f"cut_{how}")(prompt):
+        shown = [str(pair[0]) if pair[1] == 1 else f"{pair[0]}*{float(pair[1])!r}" for pair in row]
+        while len(shown) > 1 and shown[-2] == shown[-1]:
+            shown.pop()
+        assert len(row) == 77
+        words.append(",".join(shown))
+    return " ".join(words)
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--a1111", type=pathlib.Path, required=True)
@@ -131,6 +200,15 @@ def main():
     for dialect in ("a1111", "comfyui", "compel"):
         for prompt in prompts(dialect, options.count):
             lines.append(f"parse {dialect} {prompt.encode().hex() or '-'} {parsed(hosts, dialect, prompt)}")
+        for prompt in long_prompts(dialect, options.count // 6):
+            for how in ("compel", "compel_long") if dialect == "compel" else (dialect,):
+                try:
+                    lines.append(f"cut {how} {prompt.encode().hex() or '-'} {cut(hosts, how, prompt)}")
+                    ranges = hosts.ranges(prompt, how == "compel") if dialect == "compel" else []
+                except RuntimeError as error:  # compel does not find its own fragments
+                    print(error, file=sys.stderr)
+                    continue
+                lines += [f"hide {' '.join(map(str, found))}" for found in ranges]
     options.out.write_text("\n".join(lines) + "\n")
 
 
