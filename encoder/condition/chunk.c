@@ -149,9 +149,12 @@ static int cut_whole(struct cutting *to, const struct dialect_part *part, struct
         to->token_count += added;
     }
     do {
-        size_t left = to->token_count - to->first, size = left < to->capacity ? left : to->capacity;
-        if (left > size && to->rules->splits)
-            size = split_point(to->tokenizer, to->text, to->tokens + to->first, size, to->scratch, to->ids);
+        size_t size = to->token_count - to->first;
+        if (size > to->capacity) {
+            size = to->capacity;
+            if (to->rules->splits)
+                size = split_point(to->tokenizer, to->text, to->tokens + to->first, size, to->scratch, to->ids);
+        }
         close_chunk(to, to->first + size);
     } while (to->rules->splits && to->first < to->token_count);
     to->first = to->token_count;

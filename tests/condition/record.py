@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Records what the hosts make of prompts with weights: writes golden.txt, beside this file.
 
-    record.py --a1111 parsing.py --comfyui sd1_clip.py [--count 120]
+    record.py --a1111 parsing.py --comfyui sd1_clip.py [--count 150]
 
 Needs an environment with compel, transformers and torch. The hosts' own code is run, and is not here: --a1111 is
 backend/text_processing/parsing.py of stable-diffusion-webui-forge (the same parse_prompt_attention as AUTOMATIC1111's
@@ -11,6 +11,7 @@ from a fixed seed, so that one set of versions always gives one file.
 """
 import argparse
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import logging
@@ -39,7 +40,7 @@ class Hosts:
         from transformers import CLIPTokenizerFast
         self.forge = functions(a1111, {"re_attention", "re_break", "parse_prompt_attention"}, {"re": re})
         self.comfy = functions(comfyui, {"parse_parentheses", "token_weights", "escape_important", "unescape_important"}, {"re": re})
-        self.compel_parser = PromptParser()
+        self.compel_parse = functools.lru_cache(None)(PromptParser().parse_conjunction)
         self.tokenizer = CLIPTokenizerFast.from_pretrained(ROOT / "samples/model")
         self.files = [a1111, a1111.with_name("classic_engine.py"), comfyui]
         functions(self.files[1], {"PromptChunk"}, self.forge)
@@ -57,7 +58,7 @@ class Hosts:
                               for piece in re.split(r"(?<=\s)(?=embedding:)", self.comfy["unescape_important"](text))])]
 
     def compel(self, prompt):
-        conjunction = self.compel_parser.parse_conjunction(prompt)
+        conjunction = self.compel_parse(prompt)
         if conjunction.lora_weights or any("CrossAttention" in type(f).__name__ for p in conjunction.prompts
                                            for f in getattr(p, "children", [])):
             raise ValueError("not a weight")
@@ -97,7 +98,7 @@ class Hosts:
         return provider
 
     def cut_compel(self, prompt, truncate=True):
-        fragments = self.compel_parser.parse_conjunction(prompt).prompts[0].children
+        fragments = self.compel_parse(prompt).prompts[0].children
         ids, weights, _mask = self.compel_provider(truncate).get_token_ids_and_expand_weights(
             [f.text for f in fragments], [f.weight for f in fragments], "cpu")
         pairs = list(zip(ids.tolist(), weights.tolist()))
@@ -108,7 +109,9 @@ class Hosts:
 
     def ranges(self, prompt, truncate):
         """The first and last row of each fragment, as compel looks for them when one is to be hidden."""
-        fragments = self.compel_parser.parse_conjunction(prompt).prompts[0].children
+        fragments = self.compel_parse(prompt).prompts[0].children
+        if all(fragment.weight >= 1 for fragment in fragments):
+            return []
         ids = [i for window in self.cut_compel(prompt, truncate) for i, _ in window]
         found = self.compel_provider(truncate)._get_token_ranges_for_fragments(ids, [f.text for f in fragments])
         return [(k, *found[k]) for k in range(len(found)) if fragments[k].weight < 1 and found[k][0] is not None]
@@ -168,7 +171,7 @@ def long_prompts(dialect, count):
     rng = random.Random(f"long {dialect}")
     yield from ("", "photo", ", " * 80, "a" * 400, "BREAK BREAK photo BREAK", "photo, " * 30)
     yield from (" ".join(["photo"] * n) + tail for n in (24, 25, 26, 37, 38, 75, 76) for tail in ("", ", mars", " <|endoftext|> mars"))
-    for _ in range(count):
+    for _ in range(count if dialect != "compel" else count // 2):  # whose parser is slow
         words, comma = WORDS if rng.random() < 0.7 else WORDS[:7], rng.choice(("", ",", " , "))
         parts = [" ".join(rng.choice(words) for _ in range(rng.randint(1, 20))) for _ in range(rng.randint(2, 7))]
         yield f"{comma} ".join(rng.choice(FRAMES[dialect]) % part for part in parts)
@@ -190,14 +193,15 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--a1111", type=pathlib.Path, required=True)
     arguments.add_argument("--comfyui", type=pathlib.Path, required=True)
-    arguments.add_argument("--count", type=int, default=120)
+    arguments.add_argument("--count", type=int, default=150)
+    arguments.add_argument("--only", nargs="+", default=["a1111", "comfyui", "compel"], help="some dialects, in order")
     arguments.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).with_name("golden.txt"))
     options = arguments.parse_args()
     hosts = Hosts(options.a1111, options.comfyui)
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("compel", "pyparsing", "transformers")]
     lines = [f"reference {', '.join(versions)}, Python {sys.version.split()[0]}"]
     lines += [f"reference {path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in hosts.files]
-    for dialect in ("a1111", "comfyui", "compel"):
+    for dialect in options.only:
         for prompt in prompts(dialect, options.count):
             lines.append(f"parse {dialect} {prompt.encode().hex() or '-'} {parsed(hosts, dialect, prompt)}")
         for prompt in long_prompts(dialect, options.count // 6):
