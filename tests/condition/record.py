@@ -3,7 +3,7 @@
 
     record.py --a1111 parsing.py --comfyui sd1_clip.py [--count 150]
 
-Needs an environment with compel, transformers and torch. The hosts' own code is run, and is not here: --a1111 is
+Needs an environment with compel (for its files), pyparsing and tokenizers. The hosts' own code is run, and is not here: --a1111 is
 backend/text_processing/parsing.py of stable-diffusion-webui-forge (the same parse_prompt_attention as AUTOMATIC1111's
 modules/prompt_parser.py, which it was copied from), and classic_engine.py is looked for beside it; --comfyui is
 comfy/sd1_clip.py. The tokenizer is samples/model's. Numbers are written by repr(), texts as hexadecimal. The prompts are made
@@ -11,15 +11,21 @@ from a fixed seed, so that one set of versions always gives one file.
 """
 import argparse
 import ast
+import enum
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import logging
 import pathlib
 import random
 import re
+import struct
 import sys
+import typing
 from types import SimpleNamespace
+
+import tokenizers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -34,19 +40,61 @@ def functions(path, names, scope, of=None):
     return scope
 
 
+class Tokenizer:
+    """samples/model's, with as much of transformers' face as the hosts ask for."""
+
+    def __init__(self):
+        self.engine = tokenizers.Tokenizer.from_file(str(ROOT / "samples/model/tokenizer.json"))
+        self.engine.no_padding()
+        self.engine.no_truncation()
+        self.bos_token_id, self.eos_token_id, self.pad_token_id = map(self.engine.token_to_id, ("<|startoftext|>", "<|endoftext|>", "!"))
+        self.model_max_length = 77
+
+    def get_vocab(self):
+        return self.engine.get_vocab()
+
+    def convert_ids_to_tokens(self, ids):
+        return [self.engine.id_to_token(i) for i in ids]
+
+    def __call__(self, texts, truncation=False, add_special_tokens=True, **_unused):
+        rows = [self.engine.encode(text, add_special_tokens=add_special_tokens).ids
+                for text in ([texts] if isinstance(texts, str) else texts)]
+        if truncation:
+            rows = [row if len(row) <= 77 else row[:76] + [self.eos_token_id] for row in rows]
+        return {"input_ids": rows[0] if isinstance(texts, str) else rows}
+
+
+class Tensor(list):
+    """A torch tensor of one dimension, as far as compel's cutting goes; floats are rounded to float32."""
+
+    def __init__(self, values, dtype=None, **_unused):
+        super().__init__(struct.unpack("f", struct.pack("f", value))[0] if dtype == "float32" else value for value in values)
+
+    def tolist(self):
+        return list(self)
+
+
 class Hosts:
     def __init__(self, a1111, comfyui):
-        from compel.prompt_parser import PromptParser
-        from transformers import CLIPTokenizerFast
+        compel = pathlib.Path(importlib.util.find_spec("compel").submodule_search_locations[0])
         self.forge = functions(a1111, {"re_attention", "re_break", "parse_prompt_attention"}, {"re": re})
         self.comfy = functions(comfyui, {"parse_parentheses", "token_weights", "escape_important", "unescape_important"}, {"re": re})
-        self.compel_parse = functools.lru_cache(None)(PromptParser().parse_conjunction)
-        self.tokenizer = CLIPTokenizerFast.from_pretrained(ROOT / "samples/model")
+        self.tokenizer = Tokenizer()
         self.files = [a1111, a1111.with_name("classic_engine.py"), comfyui]
         functions(self.files[1], {"PromptChunk"}, self.forge)
         functions(self.files[1], {"tokenize_line"}, self.forge, "ClassicTextProcessingEngine")
         self.forge["parsing"] = SimpleNamespace(parse_prompt_attention=self.forge["parse_prompt_attention"])
         functions(comfyui, {"tokenize_with_weights"}, self.comfy, "SDTokenizer")
+        # the package itself loads torch, transformers and diffusers, for what is not asked of it here
+        spec = importlib.util.spec_from_file_location("compel_prompt_parser", compel / "prompt_parser.py")
+        parser = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(parser)
+        self.compel_parse = functools.lru_cache(None)(parser.PromptParser().parse_conjunction)
+        torch = SimpleNamespace(tensor=Tensor, Tensor=Tensor, long="long", float32="float32", device=object, dtype=object)
+        self.embeddings = functions(compel / "embeddings_provider.py",
+                                    {"DownweightMode", "SplitLongTextMode", "ReturnedEmbeddingsType", "EmbeddingsProvider"},
+                                    {**vars(typing), **vars(enum), "torch": torch, "BaseTextualInversionManager": object,
+                                     "CompatibleTokenizer": object, "CompatibleTextEncoder": object})
 
     def a1111(self, prompt):
         return ["one", (1.0, [(weight, text) for text, weight in self.forge["parse_prompt_attention"](prompt, "Original")])]
@@ -89,12 +137,12 @@ class Hosts:
         return self.comfy["tokenize_with_weights"](tokenizer, prompt)
 
     def compel_provider(self, truncate):
-        from compel.embeddings_provider import EmbeddingsProvider, SplitLongTextMode
-        provider = EmbeddingsProvider.__new__(EmbeddingsProvider)
-        provider.tokenizer, provider.truncate_to_model_max_length, provider.textual_inversion_manager = self.tokenizer, truncate, None
+        modes = self.embeddings["SplitLongTextMode"]
+        provider = self.embeddings["EmbeddingsProvider"].__new__(self.embeddings["EmbeddingsProvider"])
         provider.model_max_length_override, provider.suppress_eos = None, False
-        provider.padding_attention_mask_value, provider.get_dtype_for_device = 1, lambda _: __import__("torch").float32
-        provider.split_long_text_mode = SplitLongTextMode.SENTENCES | SplitLongTextMode.COPY_FIRST_CLS_TOKEN
+        provider.tokenizer, provider.truncate_to_model_max_length, provider.textual_inversion_manager = self.tokenizer, truncate, None
+        provider.padding_attention_mask_value, provider.get_dtype_for_device = 1, lambda _: "float32"
+        provider.split_long_text_mode = modes.SENTENCES | modes.COPY_FIRST_CLS_TOKEN
         return provider
 
     def cut_compel(self, prompt, truncate=True):
@@ -170,8 +218,8 @@ def long_prompts(dialect, count):
     """Of some hundred tokens; with commas and stops, and without."""
     rng = random.Random(f"long {dialect}")
     yield from ("", "photo", ", " * 80, "a" * 400, "BREAK BREAK photo BREAK", "photo, " * 30)
-    yield from (" ".join(["photo"] * n) + tail for n in (24, 25, 26, 37, 38, 75, 76) for tail in ("", ", mars", " <|endoftext|> mars"))
-    for _ in range(count if dialect != "compel" else count // 2):  # whose parser is slow
+    yield from (" ".join(["photo"] * n) + tail for n in (24, 25, 26, 37, 75) for tail in ("", ", mars", " <|endoftext|> mars"))
+    for _ in range(count):
         words, comma = WORDS if rng.random() < 0.7 else WORDS[:7], rng.choice(("", ",", " , "))
         parts = [" ".join(rng.choice(words) for _ in range(rng.randint(1, 20))) for _ in range(rng.randint(2, 7))]
         yield f"{comma} ".join(rng.choice(FRAMES[dialect]) % part for part in parts)
@@ -198,13 +246,13 @@ def main():
     arguments.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).with_name("golden.txt"))
     options = arguments.parse_args()
     hosts = Hosts(options.a1111, options.comfyui)
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("compel", "pyparsing", "transformers")]
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("compel", "pyparsing", "tokenizers")]
     lines = [f"reference {', '.join(versions)}, Python {sys.version.split()[0]}"]
     lines += [f"reference {path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in hosts.files]
     for dialect in options.only:
         for prompt in prompts(dialect, options.count):
             lines.append(f"parse {dialect} {prompt.encode().hex() or '-'} {parsed(hosts, dialect, prompt)}")
-        for prompt in long_prompts(dialect, options.count // 6):
+        for prompt in long_prompts(dialect, options.count // 12):
             for how in ("compel", "compel_long") if dialect == "compel" else (dialect,):
                 try:
                     lines.append(f"cut {how} {prompt.encode().hex() or '-'} {cut(hosts, how, prompt)}")
