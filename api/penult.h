@@ -1,4 +1,4 @@
-/* penult.h - the Penult ABI, version 0.1, and its manual.
+/* penult.h - the Penult ABI, version 0.2, and its manual.
  *
  * Penult turns prompts into what a diffusion sampler is conditioned on: hidden states and pooled embeddings of a
  * CLIP text tower. A host loads penult.so with dlopen, asks it for a table of functions, opens a model, opens a
@@ -71,7 +71,7 @@ extern "C" {
 #endif
 
 #define PENULT_ABI_MAJOR 0u
-#define PENULT_ABI_MINOR 1u
+#define PENULT_ABI_MINOR 2u
 
 #if defined(__GNUC__)
 #define PENULT_EXPORT __attribute__((visibility("default")))
@@ -108,10 +108,13 @@ typedef struct penult_error {
 
 /* ---- values ------------------------------------------------------------------------------------------------- */
 
-/* dtype */
+/* dtype: of results one of the first three, of weights any */
 #define PENULT_F32 1u
-#define PENULT_F16 2u  /* IEEE 754 binary16 */
-#define PENULT_BF16 3u /* the upper half of an F32 */
+#define PENULT_F16 2u     /* IEEE 754 binary16 */
+#define PENULT_BF16 3u    /* the upper half of an F32 */
+#define PENULT_F64 4u     /* rounded to F32 when it is read */
+#define PENULT_F8_E4M3 5u /* the "fn" form: no infinity (arXiv 2209.05433) */
+#define PENULT_F8_E5M2 6u
 
 /* activation of the MLP; never deducible from a width (openai ViT-L and LAION ViT-L differ in nothing else) */
 #define PENULT_QUICK_GELU 1u /* x * sigmoid(1.702 x) */
@@ -133,17 +136,35 @@ typedef struct penult_error {
 #define PENULT_REPORT_WARNING 2u /* opened, but a careful host would show this */
 #define PENULT_REPORT_ERROR 3u   /* one of the reasons why the open will fail */
 
-/* One finding about a file. `subject` is the tensor, key or file it speaks of; both strings live for the call. */
+/* kind of a report: what it is about. Take one that is not in this list as 0. */
+#define PENULT_ABOUT_OTHER 0u
+#define PENULT_ABOUT_FORMAT 1u     /* a container: its kind, files, tensors and bytes */
+#define PENULT_ABOUT_LAYOUT 2u     /* the naming dialect by which the tower is read; subject: its name */
+#define PENULT_ABOUT_TOWER 3u      /* a text tower that is there; subject: a name that open_params.tower takes */
+#define PENULT_ABOUT_ASSUMPTION 4u /* what no file says and was taken as published: override it if you know better */
+#define PENULT_ABOUT_USED 5u       /* the tensors in use, all in one, and one by one with PENULT_OPEN_LIST_TENSORS */
+#define PENULT_ABOUT_IGNORED 6u    /* tensors left, and why that is safe */
+#define PENULT_ABOUT_MISSING 7u    /* a tensor that is called for and not there */
+#define PENULT_ABOUT_WRONG 8u      /* a tensor that is there, with a shape or type that it cannot have */
+#define PENULT_ABOUT_UNEXPECTED 9u /* tensors left, and nothing known says why they are there */
+
+/* One finding about a file. `subject` is the tensor, tower, key or file it speaks of; both strings live for the call. tensors
+ * and bytes are those it speaks of; 0 where it speaks of none. */
 typedef struct penult_report {
     uint32_t struct_size;
     uint32_t severity;
     const char *subject;
     const char *message;
+    uint32_t kind;
+    uint32_t reserved;
+    uint64_t tensors;
+    uint64_t bytes;
 } penult_report;
 
 /* stage of a progress */
 #define PENULT_STAGE_OPEN 1u   /* done and total are bytes read */
 #define PENULT_STAGE_ENCODE 2u /* done and total are blocks; total is what the outputs asked for need, at most L */
+#define PENULT_STAGE_HASH 3u   /* done and total are bytes of the weights as float32 */
 
 typedef struct penult_progress {
     uint32_t struct_size;
@@ -159,18 +180,65 @@ typedef struct penult_progress {
                           PENULT_E_CHANGED, as far as the file system dates it. */
 #define PENULT_COPY 1u /* weights are read into private memory at open; what becomes of the file does not matter */
 
-/* path       a directory as huggingface transformers writes it, holding config.json and model.safetensors of a
- *            CLIPTextModel or a CLIPTextModelWithProjection, stored as F32, F16 or BF16.
+/* tokenizer_mode: what becomes of a text before the merges, which are the same in both.
+ *
+ * PENULT_TOKENIZER_TRANSFORMERS  as transformers' CLIPTokenizer: NFC, each run of white space one space, lower case letter
+ *     by letter; the tokenizer's files say which strings are special and what pads.
+ * PENULT_TOKENIZER_OPEN_CLIP  as open_clip.tokenize (open_clip_torch 3.3.0, ftfy 6.3.1, Unicode 14 of Python 3.11), which
+ *     LAION's models were trained with: ftfy's fix_text but for its repair of mojibake, HTML entities undone, white space,
+ *     Python's lower case with its final sigma. Special are <start_of_text> and <end_of_text>, and id 0 pads. What is not
+ *     done is fix_encoding: text whose UTF-8 was once read as another encoding ("cafA(c)" for "cafe" with an accent) is
+ *     taken as it stands, where ftfy guesses what was meant. A decimal character reference of more than 4300 digits, an
+ *     exception in Python, is U+FFFD. A span is the whole entity that an id came from. */
+#define PENULT_TOKENIZER_TRANSFORMERS 0u
+#define PENULT_TOKENIZER_OPEN_CLIP 1u
+
+/* pad_in_text. Where the padding token is the start or the end token it is special in any case. */
+#define PENULT_PAD_AS_FILES_SAY 0u
+#define PENULT_PAD_IS_TEXT 1u    /* ordinary text, as everywhere but in diffusers: "!" is 256 at the end of a word */
+#define PENULT_PAD_IS_SPECIAL 2u /* cut out as the padding id wherever it stands, as diffusers' tokenizer_2 does: "a cat!!" has
+                                    two of them. PENULT_E_ARGUMENT in open_clip's mode, which has no such token */
+
+/* flags of open_params */
+#define PENULT_OPEN_LIST_TENSORS 1u /* report each tensor in use */
+
+/* path       one of
+ *              - a safetensors file, whatever it is called: a text tower alone, or one that holds some among other things
+ *                (Stable Diffusion 1.x, 2.x, SDXL and its refiner, SD 3 as single files; OpenCLIP's releases; ComfyUI's
+ *                clip_l and clip_g and what it saves). The layout is told by the tensors' names and shapes;
+ *              - an index of shards (model.safetensors.index.json), the shards beside it;
+ *              - a directory with model.safetensors or such an index, as huggingface transformers writes it, of a
+ *                CLIPTextModel, CLIPTextModelWithProjection or CLIPModel; or with OpenCLIP's open_clip_model.safetensors;
+ *              - a directory of a diffusers pipeline: its text_encoder and text_encoder_2.
+ *            Stored as F64, F32, F16, BF16, F8_E4M3 or F8_E5M2, the last two with ComfyUI's scales if they have some.
+ *            config.json is read where it stands beside model.safetensors or its index; where there is none, the geometry is
+ *            read off the shapes, and heads, activation and epsilon are as the layout's models were published, each reported
+ *            as PENULT_ABOUT_ASSUMPTION. A projection that CLIP-L's file does not have is then the identity.
  *            Links are followed, in the path and as files in it. What they lead to must be regular files: a FIFO, a
- *            device, a socket or a directory in a file's place is PENULT_E_IO before a byte of it is read.
+ *            device, a socket or a directory in a file's place is PENULT_E_IO before a byte of it is read. An index may
+ *            name files of its own folder only.
+ *            NULL: no tower. The model is only a tokenizer: model_describe has zeros for the tower and a context of 77,
+ *            sessions on it are PENULT_E_ARGUMENT. PENULT_E_NOT_FOUND if there is no tokenizer either.
  * tokenizer_path  the directory that holds tokenizer.json, or vocab.json and merges.txt (tokenizer_config.json and
- *            special_tokens_map.json beside them are heeded); or a tokenizer.json itself. NULL: look in `path`; where
- *            there is none the model opens without a tokenizer and takes ids only. Where both forms are there,
- *            tokenizer.json is read, as transformers does.
+ *            special_tokens_map.json beside them are heeded), or clip.vocab; or a tokenizer.json or a clip.vocab itself.
+ *            Where several are there, the first of these is read, as transformers does. NULL: look in `path`, then for
+ *            clip.vocab in the directory of the library, as the path that it was loaded by names it. clip.vocab is CLIP's
+ *            own vocabulary of 49,408 ids, which `make vocab` makes; beside the library it is used only where it fits
+ *            the model. It says nothing of padding: id 0 ("!") is assumed for towers 1024 wide or wider and with
+ *            PENULT_PAD_IS_SPECIAL, the end id otherwise.
+ *            Where there is nothing the model opens without a tokenizer and takes ids only. A report says which file was
+ *            read and what pads, or what to do.
  * activation 0: what config.json says (its absence is an error); else a PENULT_ activation that overrides it.
  * access     PENULT_MAP or PENULT_COPY.
  * report     called once per finding, in the order found: a failed open names every wrong tensor. NULL: no calls.
- * progress   called while bytes are read (PENULT_COPY); nonzero cancels. */
+ * progress   called while bytes are read (PENULT_COPY); nonzero cancels.
+ * tower      which text tower, where the path holds several: "clip_l", "clip_h" or "clip_g" by what it is (768, 1024, 1280
+ *            wide; "text" for any other width), or a pipeline's own "text_encoder", "text_encoder_2". NULL: the widest, which
+ *            is bigG in SDXL and SD 3. Two towers of one name, or one width where none is named, are PENULT_E_MISMATCH.
+ * heads      0: what config.json says, else width / 64; else the number of heads.
+ * flags      PENULT_OPEN_ flags.
+ * tokenizer_mode  PENULT_TOKENIZER_TRANSFORMERS or PENULT_TOKENIZER_OPEN_CLIP.
+ * pad_in_text     what the padding token's string (SDXL's second tokenizer: "!") is in a prompt: a PENULT_PAD_ value. */
 typedef struct penult_open_params {
     uint32_t struct_size;
     uint32_t access;
@@ -181,6 +249,11 @@ typedef struct penult_open_params {
     void (*report)(void *user, const penult_report *report);
     int32_t (*progress)(void *user, const penult_progress *progress);
     void *user;
+    const char *tower;
+    uint32_t heads;
+    uint32_t flags;
+    uint32_t tokenizer_mode;
+    uint32_t pad_in_text;
 } penult_open_params;
 
 /* Everything a host needs to size its buffers. -1 for an id or 0 for a count or width: the model has none. */
@@ -200,11 +273,15 @@ typedef struct penult_model_info {
     int32_t pad_id;        /* of the tokenizer: 0 for bigG (its "!"), 49407 for CLIP-L */
     uint32_t access;
     uint64_t parameters;   /* values in the tensors in use */
-    uint64_t bytes_file;   /* of model.safetensors */
-    uint64_t bytes_mapped; /* of weights in place: mapped, or copied with PENULT_COPY */
+    uint64_t bytes_file;   /* of all files of weights */
+    uint64_t bytes_mapped; /* of weights in place, with what lies between them: mapped, or copied with PENULT_COPY */
     double norm_epsilon;
-    char layout[32];       /* naming of the tensors: "transformers", or "transformers, bare" without "text_model." */
+    char layout[32];       /* naming of the tensors, e.g. "transformers", "openclip", "sdxl single file" */
     char kernels[96];      /* what computes, e.g. "avx512" or "scalar, gemm openblas 0.3.21 SkylakeX" */
+    char tower[32];        /* the tower in use, as open_params.tower names it */
+    uint64_t bytes_used;   /* of the tensors in use */
+    uint32_t tensors_used;
+    uint32_t files;        /* of weights: 1, or the shards */
 } penult_model_info;
 
 /* ---- tokens ------------------------------------------------------------------------------------------------- */
@@ -350,7 +427,7 @@ typedef struct penult_api {
     uint32_t struct_size;
     uint32_t abi_minor;
 
-    /* [open/close] Opens the text tower found at params->path and, if there is one, its tokenizer. *out is NULL on
+    /* [open/close] Opens a text tower found at params->path and, if there is one, its tokenizer; or that alone. *out is NULL on
      * failure. Errors: ARGUMENT, UNSUPPORTED, NOT_FOUND, IO, FORMAT, TRUNCATED, TRAILING, MISMATCH, NO_MEMORY,
      * CANCELLED, CHANGED (while PENULT_COPY was reading). */
     int32_t (*model_open)(const penult_open_params *params, penult_model **out, penult_error *error);
@@ -362,7 +439,7 @@ typedef struct penult_api {
     /* [any-thread] Fills info up to info->struct_size. Error: ARGUMENT. */
     int32_t (*model_describe)(const penult_model *model, penult_model_info *info, penult_error *error);
 
-    /* [any-thread] Text to ids, exactly as transformers' CLIPTokenizerFast on the same files. Allocates and frees
+    /* [any-thread] Text to ids, exactly as the reference of the tokenizer_mode on the same files. Allocates and frees
      * scratch in proportion to the text. Errors: ARGUMENT, UNSUPPORTED, TEXT, LIMIT, NO_TOKENIZER, NO_MEMORY. */
     int32_t (*tokenize)(const penult_model *model, const penult_token_request *request, penult_token_result *result,
                         penult_error *error);
@@ -393,12 +470,20 @@ typedef struct penult_api {
                            penult_error *error);
 
     /* [any-thread] A further table of functions by its name, as "penult.condition/1"; it begins with a uint32_t
-     * struct_size and lives as long as the library. NULL: this library does not have it. Version 0.1 has none. */
+     * struct_size and lives as long as the library. NULL: this library does not have it. Version 0.2 has none. */
     const void *(*extension)(const char *id);
+
+    /* [any-thread] A fingerprint of the weights' values that is the same whatever layout, shards, stored type (where it holds
+     * the same values) or orientation they came in: SHA-256 over the tower's tensors as float32, in an order that
+     * encoder/model/digest.h writes down. A projection that is the identity counts as none. digest has room for 32 bytes.
+     * Reads all weights: some seconds for bigG. progress may be NULL; nonzero cancels.
+     * Errors: ARGUMENT, CANCELLED, CHANGED, IO. */
+    int32_t (*model_hash)(const penult_model *model, uint8_t *digest, int32_t (*progress)(void *user, const penult_progress *progress),
+                          void *user, penult_error *error);
 } penult_api;
 
 /* Frozen for ever, so that any loader can talk to any library.
- * version  [any-thread] "0.1.0": for people, and for the sentence that says which library was loaded.
+ * version  [any-thread] "0.2.0": for people, and for the sentence that says which library was loaded.
  * get_api  [any-thread] the table for that ABI version, or NULL if this library does not speak it. While the major
  *          version is 0 the minor one is part of the question: pass PENULT_ABI_VERSION. The table lives as long as the
  *          library is loaded. */

@@ -17,14 +17,15 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from ctypes import c_uint64, c_void_p
+from ctypes import c_uint8, c_uint64, c_void_p
 from dataclasses import dataclass, fields
 from typing import Optional, Union
 
 import numpy as np
 
-from penult_abi import (ACTIVATIONS, DTYPES, FINAL_NORM, KERNELS, KINDS, NOWHERE, STATUS, TOKENS_BODY, Cancelled, Finding,
-                        Library, LoadError, PenultError, Progress, _Buffer, _bytes_of_path, _bytes_of_text, _Callback,
+from penult_abi import (ACTIVATIONS, DTYPES, FINAL_NORM, KERNELS, KINDS, LIST_TENSORS, NOWHERE, PADS_IN_TEXT, STATUS,
+                        TOKENIZER_MODES, TOKENS_BODY, WEIGHT_DTYPES, Cancelled, Finding, Library, LoadError, PenultError,
+                        Progress, _Buffer, _bytes_of_path, _bytes_of_text, _Callback,
                         _check, _count, _Error, _Handle, _ModelInfo, _OpenParams, _Output, _Prompt, _PromptResult,
                         _SessionParams, _sized, _TextRequest, _TextResult, _TokenRequest, _TokenResult)
 
@@ -38,7 +39,8 @@ Layer = Union[int, "tuple[int, bool]"]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Geometry and origin of a model, as penult_model_info; None where the model has no such id."""
+    """Geometry and origin of a model, as penult_model_info; None where the model has no such id. Without a tower its
+    numbers are 0, activation and dtype "none"."""
     width: int
     layers: int
     heads: int
@@ -58,6 +60,10 @@ class ModelInfo:
     norm_epsilon: float
     layout: str
     kernels: str
+    tower: str
+    bytes_used: int
+    tensors_used: int
+    files: int
 
 
 @dataclass(frozen=True)
@@ -109,23 +115,35 @@ def bfloat16_to_float32(array: np.ndarray) -> np.ndarray:
 class Model:
     """An open text tower and its tokenizer, usable from any thread.
 
-    path        a directory as transformers writes it
-    tokenizer   a directory or a tokenizer.json; None: in `path`, or none at all
-    activation  "quick_gelu" or "gelu", to override config.json
+    path        a safetensors file, an index of shards, a directory as transformers writes it, or a pipeline's;
+                None: no tower, only a tokenizer
+    tokenizer   a directory, a tokenizer.json or a clip.vocab; None: beside the weights, beside the library, or none at all
+    activation  "quick_gelu" or "gelu", to override config.json or what is assumed without one
+    tower       "clip_l", "clip_g", "text_encoder", ... where `path` holds several; None: the widest
+    heads       to override config.json or what is assumed without one
+    tensors     True: a Finding for each tensor in use
     copy        True: read the weights into memory; False: map the file and use it in place
     report      called with each Finding as it is made; they are all in .findings afterwards too
     progress    called with (bytes done, bytes in all) while copying; something true cancels, as does an exception
     library     a Library; None: Library.default()
+    tokenizer_mode  "transformers" or "open_clip": whose cleaning of texts, special strings and padding
+    pad_in_text     "files", "text" or "special": what the padding token's string, SDXL's "!", is in a prompt
 
     .info is a ModelInfo. Errors: PenultError. close() or `with` ends it early; sessions keep what they need.
     """
 
-    def __init__(self, path: Union[str, os.PathLike], tokenizer: Union[str, os.PathLike, None] = None,
-                 activation: Optional[str] = None, copy: bool = False,
+    def __init__(self, path: Union[str, os.PathLike, None], tokenizer: Union[str, os.PathLike, None] = None,
+                 activation: Optional[str] = None, copy: bool = False, tower: Optional[str] = None,
+                 heads: Optional[int] = None, tensors: bool = False,
                  report: Optional[Callable[[Finding], object]] = None, progress: Optional[Progress] = None,
-                 library: Optional[Library] = None) -> None:
+                 library: Optional[Library] = None, tokenizer_mode: str = "transformers",
+                 pad_in_text: str = "files") -> None:
         if activation is not None and activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}, or None")
+        for name, value, words in (("tokenizer_mode", tokenizer_mode, TOKENIZER_MODES),
+                                   ("pad_in_text", pad_in_text, PADS_IN_TEXT)):
+            if value not in words:
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(words)}")
         self.library = Library.default() if library is None else library
         self._api = self.library._api
         self.findings: list[Finding] = []
@@ -133,7 +151,10 @@ class Model:
         params = _sized(_OpenParams, access=1 if copy else 0, path=_bytes_of_path(path, "the model's path"),
                         tokenizer_path=_bytes_of_path(tokenizer, "the tokenizer's path"),
                         activation=ACTIVATIONS[activation] if activation else 0,
-                        report=callback.report(self.findings, report), progress=callback.progress(progress))
+                        tower=None if tower is None else tower.encode(), heads=_count(heads or 0, 2**32 - 1, "heads"),
+                        flags=LIST_TENSORS if tensors else 0,
+                        report=callback.report(self.findings, report), progress=callback.progress(progress),
+                        tokenizer_mode=TOKENIZER_MODES[tokenizer_mode], pad_in_text=PADS_IN_TEXT[pad_in_text])
         status = self._api.model_open(params, handle, error)
         self._handle = _Handle(self._api.model_close, handle.value) if status == 0 else None
         callback.done()
@@ -150,11 +171,12 @@ class Model:
         info, error = _sized(_ModelInfo), _Error()
         _check(self._api.model_describe(self._alive(), info, error), error)
         values = {field.name: getattr(info, field.name) for field in fields(ModelInfo)}
-        for name, words in (("activation", ACTIVATIONS), ("dtype", DTYPES), ("access", {"map": 0, "copy": 1})):
-            values[name] = {number: word for word, number in words.items()}.get(values[name], str(values[name]))
+        for name, words in (("activation", ACTIVATIONS), ("dtype", WEIGHT_DTYPES), ("access", {"map": 0, "copy": 1})):
+            number = values[name]
+            values[name] = {number: word for word, number in words.items()}.get(number, str(number) if number else "none")
         for name in ("start_id", "end_id", "pad_id"):
             values[name] = None if values[name] < 0 else values[name]
-        for name in ("layout", "kernels"):
+        for name in ("layout", "kernels", "tower"):
             values[name] = values[name].decode("utf-8", "replace")
         return ModelInfo(**values)
 
@@ -177,6 +199,15 @@ class Model:
         count = result.id_count
         return Tokens(data, ids[:count].copy(), spans[:count].astype(np.int64), result.body_count, result.cut_count,
                       result.cut_begin, None if body else result.end_position)
+
+    def hash(self, progress: Optional[Progress] = None) -> str:
+        """SHA-256 of the weights' values, in hex: the same whatever file they came from (encoder/model/digest.h has the
+        rule). Takes seconds for a large model. progress is called with (bytes done, bytes in all); something true cancels."""
+        callback, error, digest = _Callback(), _Error(), (c_uint8 * 32)()
+        status = self._api.model_hash(self._alive(), digest, callback.progress(progress), None, error)
+        callback.done()
+        _check(status, error)
+        return bytes(digest).hex()
 
     def measure(self, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0, kernels: str = "best") -> int:
         """The bytes of memory that a Session of these parameters would take."""

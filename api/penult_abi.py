@@ -8,20 +8,24 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from ctypes import POINTER, c_char, c_char_p, c_double, c_int32, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char, c_char_p, c_double, c_int32, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
-ABI = (0, 1)
+ABI = (0, 2)
 STATUS = ("OK", "ARGUMENT", "UNSUPPORTED", "NOT_FOUND", "IO", "FORMAT", "TRUNCATED", "TRAILING", "MISMATCH",
           "NO_MEMORY", "TEXT", "LIMIT", "NO_TOKENIZER", "CANCELLED", "NON_FINITE", "CHANGED", "WRONG_PROCESS")
 DTYPES = {"float32": 1, "float16": 2, "bfloat16": 3}
+WEIGHT_DTYPES = {**DTYPES, "float64": 4, "float8_e4m3": 5, "float8_e5m2": 6}
 ACTIVATIONS = {"quick_gelu": 1, "gelu": 2}
 KERNELS = {"best": 0, "scalar": 1, "openblas": 2, "avx2": 3, "avx512": 4}
+TOKENIZER_MODES = {"transformers": 0, "open_clip": 1}
+PADS_IN_TEXT = {"files": 0, "text": 1, "special": 2}
 KINDS = {"hidden": 1, "raw": 2, "projected": 3, "normalised": 4}
 SEVERITIES = {1: "note", 2: "warning", 3: "error"}
-FINAL_NORM, TOKENS_BODY, NOWHERE = 1, 1, 2**64 - 1
+ABOUT = ("other", "format", "layout", "tower", "assumption", "used", "ignored", "missing", "wrong", "unexpected")
+FINAL_NORM, TOKENS_BODY, NOWHERE, LIST_TENSORS = 1, 1, 2**64 - 1, 1
 
 Progress = Callable[[int, int], object]
 
@@ -34,20 +38,24 @@ def _struct(name: str, *members: tuple) -> type:
 
 _Error = _struct("penult_error", ("status", c_int32), ("message", c_char * 508))
 _Report = _struct("penult_report", ("struct_size", c_uint32), ("severity", c_uint32), ("subject", c_char_p),
-                  ("message", c_char_p))
+                  ("message", c_char_p), ("kind", c_uint32), ("reserved", c_uint32), ("tensors", c_uint64),
+                  ("bytes", c_uint64))
 _Progress = _struct("penult_progress", ("struct_size", c_uint32), ("stage", c_uint32), ("done", c_uint64),
                     ("total", c_uint64))
 _ReportFunction = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Report))
 _ProgressFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(_Progress))
 _OpenParams = _struct("penult_open_params", ("struct_size", c_uint32), ("access", c_uint32), ("path", c_char_p),
                       ("tokenizer_path", c_char_p), ("activation", c_uint32), ("reserved", c_uint32),
-                      ("report", _ReportFunction), ("progress", _ProgressFunction), ("user", c_void_p))
+                      ("report", _ReportFunction), ("progress", _ProgressFunction), ("user", c_void_p),
+                      ("tower", c_char_p), ("heads", c_uint32), ("flags", c_uint32),
+                      ("tokenizer_mode", c_uint32), ("pad_in_text", c_uint32))
 _ModelInfo = _struct("penult_model_info", ("struct_size", c_uint32), ("width", c_uint32), ("layers", c_uint32),
                      ("heads", c_uint32), ("mlp_width", c_uint32), ("context", c_uint32), ("vocabulary", c_uint32),
                      ("projection", c_uint32), ("activation", c_uint32), ("dtype", c_uint32), ("start_id", c_int32),
                      ("end_id", c_int32), ("pad_id", c_int32), ("access", c_uint32), ("parameters", c_uint64),
                      ("bytes_file", c_uint64), ("bytes_mapped", c_uint64), ("norm_epsilon", c_double),
-                     ("layout", c_char * 32), ("kernels", c_char * 96))
+                     ("layout", c_char * 32), ("kernels", c_char * 96), ("tower", c_char * 32), ("bytes_used", c_uint64),
+                     ("tensors_used", c_uint32), ("files", c_uint32))
 _TokenRequest = _struct("penult_token_request", ("struct_size", c_uint32), ("flags", c_uint32), ("text", c_char_p),
                         ("text_bytes", c_uint64))
 _TokenResult = _struct("penult_token_result", ("struct_size", c_uint32), ("reserved", c_uint32), ("ids", c_void_p),
@@ -88,7 +96,8 @@ _Api = _struct(
     ("session_close", _function(None, c_void_p)),
     ("session_cancel", _function(None, c_void_p)),
     ("encode_text", _function(c_int32, c_void_p, POINTER(_TextRequest), POINTER(_TextResult), POINTER(_Error))),
-    ("extension", _function(c_void_p, c_char_p)))
+    ("extension", _function(c_void_p, c_char_p)),
+    ("model_hash", _function(c_int32, c_void_p, POINTER(c_uint8), _ProgressFunction, c_void_p, POINTER(_Error))))
 _EntryPoint = _struct("penult_entry_point", ("version", _function(c_char_p)),
                       ("get_api", _function(POINTER(_Api), c_uint32)))
 
@@ -120,10 +129,14 @@ class LoadError(PenultError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One remark about a file: severity "note", "warning" or "error", the tensor, key or file, and the sentence."""
+    """One remark about a file: severity "note", "warning" or "error", the tensor, key or file, and the sentence; what it is
+    about, one of ABOUT; the tensors and bytes it speaks of."""
     severity: str
     subject: str
     message: str
+    about: str = "other"
+    tensors: int = 0
+    bytes: int = 0
 
 
 # ---- the library ----------------------------------------------------------------------------------------------------
@@ -222,7 +235,9 @@ class _Callback:
             try:
                 finding = Finding(SEVERITIES.get(report.contents.severity, str(report.contents.severity)),
                                   (report.contents.subject or b"").decode("utf-8", "replace"),
-                                  (report.contents.message or b"").decode("utf-8", "replace"))
+                                  (report.contents.message or b"").decode("utf-8", "replace"),
+                                  ABOUT[report.contents.kind] if report.contents.kind < len(ABOUT) else "other",
+                                  report.contents.tensors, report.contents.bytes)
                 findings.append(finding)
                 if function is not None and self.exception is None:
                     function(finding)

@@ -140,6 +140,7 @@ static inline int penult_load_missing_(const penult_api *api, char *names, size_
     PENULT_LOAD_NEED_(session_cancel)
     PENULT_LOAD_NEED_(encode_text)
     PENULT_LOAD_NEED_(extension)
+    PENULT_LOAD_NEED_(model_hash)
 #undef PENULT_LOAD_NEED_
     return missing;
 }

@@ -1,75 +1,139 @@
-/* clip.c - opens a directory: config, weights, kernels, tokenizer, each checked against the others. The one place where
- * files, names and arithmetic meet. */
+/* clip.c - opens a model: tower, geometry, weights, kernels, tokenizer, each checked against the others; or a tokenizer alone.
+ * The one place where files, names and arithmetic meet. */
 #include "clip.h"
 
-#include <string.h>
+#include <stdio.h>
 
 #include "base/memory.h"
 #include "config.h"
-#include "format/safetensors.h"
 #include "kernels/choose.h"
+#include "model/shapes.h"
+#include "model/strangers.h"
+#include "tokenizer_place.h"
+#include "towers.h"
 
-#define WEIGHTS_FILE "model.safetensors"
-#define COPY_STEP ((size_t)8 << 20)
+#define TOKENIZER_CONTEXT 77 /* of every CLIP text tower but those that were stretched */
 
-/* All of the file into private pages, in steps that a progress bar can show and a host can stop. */
-static int copy_file(struct clip *clip, const struct clip_params *params, struct fault *fault) {
-    size_t bytes = (size_t)clip->file.bytes;
-    unsigned char *pages = memory_pages(bytes, memory_page_size(), MEMORY_AS_TOUCHED);
-    if (!pages)
-        return fault_set(fault, FAULT_NO_MEMORY, WEIGHTS_FILE ": no memory for a copy of its %zu bytes", bytes);
-    clip->bytes = pages;
-    for (size_t done = 0; done < bytes;) {
-        size_t step = bytes - done < COPY_STEP ? bytes - done : COPY_STEP;
-        int status = file_read(&clip->file, done, pages + done, step, WEIGHTS_FILE, fault);
-        if (status)
-            return status;
-        done += step;
-        if (params->progress && params->progress(params->user, done, bytes))
-            return fault_set(fault, FAULT_CANCELLED, WEIGHTS_FILE ": cancelled after %zu of %zu bytes", done, bytes);
-    }
-    return file_check(&clip->file, WEIGHTS_FILE, fault);
+/* ---- weights ---- */
+
+/* The geometry: from config.json, or from the shapes where there is none. */
+static int read_geometry(struct clip *clip, const struct clip_params *params, const struct tower *tower, struct fault *fault) {
+    const struct place *place = &clip->places.of[tower->place];
+    if (!place->has_config)
+        return shapes_read(&clip->geometry, &tower->layout, &clip->checkpoint.set, params->activation, params->heads,
+                           clip->checkpoint.name, &params->report, fault);
+    int status = config_read(&clip->geometry, place->directory, params->activation, &params->report, fault);
+    if (status || !params->heads)
+        return status;
+    clip->geometry.heads = params->heads;
+    report_say(&params->report, REPORT_NOTE, "num_attention_heads", "overridden by the host: %u", params->heads);
+    return geometry_check(&clip->geometry, "config.json", fault);
 }
 
-static int open_weights(struct clip *clip, const struct clip_params *params, struct fault *fault) {
-    struct safetensors container;
-    int status = file_open(&clip->file, params->path, WEIGHTS_FILE, fault);
+static void count_used(struct clip *clip, const unsigned char *used, const struct report *report) {
+    const struct tensor_set *set = &clip->checkpoint.set;
+    for (size_t i = 0; i < set->count; i++) {
+        clip->tensors_used += used[i];
+        clip->bytes_used += used[i] ? set->items[i].bytes : 0;
+    }
+    report_find(report, (struct finding){.severity = REPORT_NOTE, .kind = REPORT_USED, .subject = clip->tower,
+                                         .tensors = clip->tensors_used, .bytes = clip->bytes_used},
+                "%llu tensors in use, %llu of %llu bytes in the file%s", (unsigned long long)clip->tensors_used,
+                (unsigned long long)clip->bytes_used, (unsigned long long)clip->checkpoint.bytes,
+                clip->checkpoint.file_count == 1 ? "" : "s");
+}
+
+static void list_used(const struct clip *clip, const unsigned char *used, const struct report *report) {
+    const struct tensor_set *set = &clip->checkpoint.set;
+    for (size_t i = 0; i < set->count; i++) {
+        const struct named_tensor *item = &set->items[i];
+        struct fault_text quoted;
+        struct shape_text shape;
+        if (used[i])
+            report_find(report, (struct finding){.severity = REPORT_NOTE, .kind = REPORT_USED, .tensors = 1, .bytes = item->bytes,
+                                                 .subject = fault_quote(&quoted, item->name, item->name_size)},
+                        "%s %s", dtype_name(item->tensor.dtype), shape_print(&shape, item->tensor.shape, item->tensor.rank));
+    }
+}
+
+static int bind_weights(struct clip *clip, const struct clip_params *params, const struct tower *tower,
+                        const struct found_layout *beside, size_t beside_count, unsigned char *used, struct fault *fault) {
+    struct checkpoint *c = &clip->checkpoint;
+    struct weights_source source = {.set = &c->set, .file = c->name, .report = &params->report,
+                                    .config = clip->places.of[tower->place].has_config ? "config.json" : "the layout"};
+    int status = weights_bind(&clip->weights, &clip->geometry, &tower->layout, &source, used, fault);
+    if (status != FAULT_NO_MEMORY)
+        strangers_report(&c->set, used, beside, beside_count, tower->index, source.config, &params->report);
     if (status)
         return status;
-    status = safetensors_open(&container, &clip->file, WEIGHTS_FILE, fault);
+    count_used(clip, used, &params->report);
+    if (params->list_tensors)
+        list_used(clip, used, &params->report);
+    status = checkpoint_load(c, used, params->copy, params->progress, params->user, fault);
+    return status ? status : weights_fill(&clip->weights, &source, &clip->kernels, fault);
+}
+
+static int open_tower(struct clip *clip, const struct clip_params *params, struct towers *towers, struct fault *fault) {
+    const struct tower *tower = &towers->of[towers->chosen];
+    const struct layout *layout = tower->layout.layout;
+    struct found_layout beside[LAYOUTS_MOST];
+    size_t beside_count = towers_beside(towers, beside);
+    towers_settle(towers);
+    clip->checkpoint = towers->checkpoints[tower->place]; /* handed over */
+    clip->places = towers->places;
+    towers->checkpoints[tower->place] = (struct checkpoint){0};
+    towers->places.count = 0;
+    snprintf(clip->tower, sizeof clip->tower, "%s", tower->name);
+    report_find(&params->report, (struct finding){.severity = REPORT_NOTE, .kind = REPORT_LAYOUT, .subject = layout->name},
+                "%s is read by it%s%s", clip->tower, tower->layout.wrapper[0] ? ", behind the prefix " : "", tower->layout.wrapper);
+    int status = read_geometry(clip, params, tower, fault);
     if (status)
         return status;
-    clip->copied = params->copy;
-    status = params->copy ? copy_file(clip, params, fault) : file_map(&clip->file, WEIGHTS_FILE, &clip->bytes, fault);
-    for (size_t i = 0; !status && i < container.set.count; i++)
-        container.set.items[i].tensor.data = clip->bytes + container.set.items[i].offset;
-    if (!status)
-        status = weights_bind(&clip->weights, &clip->geometry, &container.set, &clip->kernels, WEIGHTS_FILE, "config.json",
-                              &params->report, fault);
-    safetensors_close(&container);
-    if (params->copy)
-        file_close(&clip->file);
+    unsigned char *used = memory_array(clip->checkpoint.set.count, 1);
+    if (!used)
+        return fault_set(fault, FAULT_NO_MEMORY, "%s: no memory to bind it", clip->checkpoint.name);
+    status = bind_weights(clip, params, tower, beside, beside_count, used, fault);
+    memory_free(used);
+    checkpoint_forget(&clip->checkpoint);
+    clip->place = tower->place;
     return status;
 }
 
-static void note(void *user, const char *subject, const char *message) {
-    report_say(user, REPORT_NOTE, subject, "%s", message);
+static int open_weights(struct clip *clip, const struct clip_params *params, struct fault *fault) {
+    struct towers *towers = memory_array(1, sizeof *towers); /* too large for a host's small stack */
+    if (!towers)
+        return fault_set(fault, FAULT_NO_MEMORY, "no memory for a list of towers");
+    int status = towers_open(towers, params->path, params->tower, &params->report, fault);
+    if (!status)
+        status = open_tower(clip, params, towers, fault);
+    towers_close(towers);
+    memory_free(towers);
+    return status;
+}
+
+/* ---- tokenizer ---- */
+
+/* A vocabulary that says nothing of padding is padded as the tower's own tokenizer would: with "!" for OpenCLIP's H and G,
+ * with the end for L; and with "!" where the pad is to be cut out of texts, which is meant for that one alone. */
+static int32_t default_pad(const struct geometry *geometry, enum pad_in_text pad_in_text) {
+    return geometry->width >= 1024 || pad_in_text == PAD_IS_SPECIAL ? 0 : -1;
 }
 
 static int open_tokenizer(struct clip *clip, const struct clip_params *params, struct fault *fault) {
     struct report report = params->report;
-    const char *path = params->tokenizer_path;
-    if (!path && !tokenizer_is_in(params->path)) {
-        report_say(&report, REPORT_WARNING, "tokenizer", "none beside the weights: this model takes ids only");
-        return 0;
-    }
-    int status = tokenizer_open(&clip->tokenizer, path ? path : params->path, note, &report, fault);
-    if (status)
+    struct tokenizer_place place = {
+        .given = params->tokenizer_path,
+        .beside = params->path ? clip->places.of[clip->place].tokenizer : NULL,
+        .own = params->own_directory,
+        .rows = clip->geometry.vocabulary,
+        .rows_from = clip->places.count && clip->places.of[clip->place].has_config ? "config.json's vocab_size"
+                                                                                  : "the token embedding's height",
+        .needed = params->path == NULL,
+    };
+    struct tokenizer_options options = {params->tokenizer_mode, params->pad_in_text, default_pad(&clip->geometry, params->pad_in_text)};
+    int status = tokenizer_find(&clip->tokenizer, &place, &options, &report, fault);
+    if (status || !clip->tokenizer)
         return status;
-    uint32_t limit = (uint32_t)tokenizer_id_limit(clip->tokenizer);
-    if (limit > clip->geometry.vocabulary)
-        return fault_set(fault, FAULT_MISMATCH, "the tokenizer has ids up to %u, but config.json's vocab_size is %u: they "
-                         "belong to different models", limit - 1, clip->geometry.vocabulary);
     int32_t end = tokenizer_end_id(clip->tokenizer);
     if (clip->geometry.end_id >= 0 && clip->geometry.end_id != end)
         report_say(&report, REPORT_WARNING, "eos_token_id", "config.json says %d, the tokenizer's end id is %d; pooling "
@@ -79,9 +143,7 @@ static int open_tokenizer(struct clip *clip, const struct clip_params *params, s
 
 static int open_all(struct clip *clip, const struct clip_params *params, struct fault *fault) {
     int rejected;
-    int status = config_read(&clip->geometry, params->path, params->activation, &params->report, fault);
-    if (!status)
-        status = kernels_choose(&clip->kernels, KERNELS_BEST, &rejected, fault);
+    int status = kernels_choose(&clip->kernels, KERNELS_BEST, &rejected, fault);
     if (!status && rejected)
         report_say(&params->report, REPORT_WARNING, "kernels", "the fastest that this CPU has gave wrong numbers in their "
                    "check and are not used");
@@ -97,10 +159,14 @@ int clip_open(struct clip **out, const struct clip_params *params, struct fault 
     *out = NULL;
     if (!clip)
         return fault_set(fault, FAULT_NO_MEMORY, "no memory for a model");
-    clip->file.descriptor = -1;
-    int status = file_find_directory(params->path, fault);
-    if (!status)
+    int status;
+    if (params->path) {
         status = open_all(clip, params, fault);
+    } else {
+        clip->geometry.context = TOKENIZER_CONTEXT;
+        clip->geometry.end_id = -1;
+        status = open_tokenizer(clip, params, fault);
+    }
     if (status)
         clip_close(clip);
     else
@@ -113,16 +179,21 @@ void clip_close(struct clip *clip) {
         return;
     weights_unbind(&clip->weights);
     tokenizer_close(clip->tokenizer);
-    if (clip->copied)
-        memory_release((void *)(uintptr_t)clip->bytes, (size_t)clip->file.bytes);
-    else
-        file_unmap(clip->bytes, clip->file.bytes);
-    file_close(&clip->file);
+    checkpoint_close(&clip->checkpoint);
+    places_free(&clip->places);
     memory_free(clip);
 }
 
 int clip_check(const struct clip *clip, struct fault *fault) {
-    return clip->copied ? 0 : file_check(&clip->file, WEIGHTS_FILE, fault);
+    return checkpoint_check(&clip->checkpoint, fault);
+}
+
+int clip_hash(const struct clip *clip, int (*progress)(void *user, uint64_t done, uint64_t total), void *user,
+              unsigned char digest[SHA256_BYTES], struct fault *fault) {
+    int status = clip_check(clip, fault);
+    if (!status)
+        status = weights_digest(&clip->weights, &clip->kernels, progress, user, digest, fault);
+    return status ? status : clip_check(clip, fault);
 }
 
 int32_t clip_end_id(const struct clip *clip) {

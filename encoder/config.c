@@ -1,5 +1,6 @@
-/* config.c - reads the keys of a CLIPTextConfig (huggingface/transformers models/clip/configuration_clip.py).
- * Nothing is guessed: a key that the arithmetic depends on and that is not there is an error. */
+/* config.c - reads the keys of a CLIPTextConfig (huggingface/transformers models/clip/configuration_clip.py), at the top of the
+ * file or, in a CLIPModel's, as its text_config. Nothing is guessed: a key that the arithmetic depends on and that is not there
+ * is an error; in a text_config, of which transformers writes what differs from its class's defaults, it is that default. */
 #include "config.h"
 
 #include <string.h>
@@ -24,6 +25,7 @@ enum key {
     KEY_EOS,
     KEY_ARCHITECTURES,
     KEY_MODEL_TYPE,
+    KEY_TEXT_CONFIG,
     KEYS
 };
 
@@ -31,6 +33,7 @@ static const char *const names[KEYS] = {
     "hidden_size",          "num_hidden_layers", "num_attention_heads", "intermediate_size",
     "max_position_embeddings", "vocab_size",     "projection_dim",      "layer_norm_eps",
     "hidden_act",           "eos_token_id",      "architectures",       "model_type",
+    "text_config",
 };
 
 struct config {
@@ -40,7 +43,12 @@ struct config {
     struct fault *fault;
     unsigned seen;
     int overridden;
-    int has_projection; /* the class is CLIPTextModelWithProjection */
+    int has_projection; /* the class is CLIPTextModelWithProjection or CLIPModel */
+    int is_clip;        /* model_type or architectures say that both towers are there: the tower's keys are in text_config */
+    int nested;         /* inside text_config */
+    int has_text;       /* text_config was an object */
+    struct geometry text, *outer;
+    unsigned outer_seen;
 };
 
 static int read_count(struct config *c, const struct json_event *event, enum key key, uint32_t *out) {
@@ -98,19 +106,53 @@ static int read_architectures(struct config *c, const struct json_event *begin) 
         count++;
         if (event.kind == JSON_STRING && json_is(&event, "CLIPTextModelWithProjection"))
             c->has_projection = 1;
+        else if (event.kind == JSON_STRING && json_is(&event, "CLIPModel"))
+            c->is_clip = 1;
         else if (event.kind != JSON_STRING || !json_is(&event, "CLIPTextModel"))
-            return fault_set(c->fault, FAULT_UNSUPPORTED, "%s: architectures names \"%s\", expected CLIPTextModel or "
-                             "CLIPTextModelWithProjection", c->json.name, fault_quote(&quoted, event.bytes, event.size));
+            return fault_set(c->fault, FAULT_UNSUPPORTED, "%s: architectures names \"%s\", expected CLIPTextModel, "
+                             "CLIPTextModelWithProjection or CLIPModel", c->json.name,
+                             fault_quote(&quoted, event.bytes, event.size));
     }
     if (count != 1)
         return fault_set(c->fault, FAULT_UNSUPPORTED, "%s: architectures names %u classes, expected one", c->json.name, count);
     return 0;
 }
 
+/* model_type of a CLIPModel is "clip"; inside, and alone, that of the text tower. */
+static int read_type(struct config *c, const struct json_event *event) {
+    struct fault_text quoted;
+    if (event->kind == JSON_STRING && json_is(event, "clip_text_model"))
+        return 0;
+    if (event->kind == JSON_STRING && json_is(event, "clip") && !c->nested) {
+        c->is_clip = 1;
+        return 0;
+    }
+    return fault_set(c->fault, FAULT_UNSUPPORTED, "%s: model_type is \"%s\", expected \"clip_text_model\"%s", c->json.name,
+                     fault_quote(&quoted, event->bytes, event->size), c->nested ? "" : " or \"clip\"");
+}
+
+/* CLIPTextConfig's defaults stand for what is not there. One level: a text_config inside is a key that is not known. */
+static int enter_text_config(struct config *c) {
+    c->text = (struct geometry){.width = 512, .layers = 12, .heads = 8, .mlp_width = 2048, .context = 77, .vocabulary = 49408,
+                                .activation = c->overridden ? c->geometry->activation : ACTIVATION_QUICK_GELU,
+                                .norm_epsilon = 1e-5, .end_id = 49407};
+    c->outer = c->geometry;
+    c->outer_seen = c->seen;
+    c->geometry = &c->text;
+    c->seen = 0;
+    c->nested = c->has_text = 1;
+    return 0;
+}
+
+static void leave_text_config(struct config *c) {
+    c->geometry = c->outer;
+    c->seen = c->outer_seen;
+    c->nested = 0;
+}
+
 static int read_value(struct config *c, enum key key) {
     struct geometry *g = c->geometry;
     struct json_event event;
-    struct fault_text quoted;
     int status = json_next(&c->json, &event, c->fault);
     if (status)
         return status;
@@ -140,12 +182,11 @@ static int read_value(struct config *c, enum key key) {
     case KEY_EOS:
         return read_end(c, &event);
     case KEY_ARCHITECTURES:
-        return read_architectures(c, &event);
+        return c->nested ? json_skip(&c->json, &event, c->fault) : read_architectures(c, &event);
     case KEY_MODEL_TYPE:
-        if (event.kind == JSON_STRING && json_is(&event, "clip_text_model"))
-            return 0;
-        return fault_set(c->fault, FAULT_UNSUPPORTED, "%s: model_type is \"%s\", expected \"clip_text_model\"", c->json.name,
-                         fault_quote(&quoted, event.bytes, event.size));
+        return read_type(c, &event);
+    case KEY_TEXT_CONFIG:
+        return event.kind == JSON_OBJECT && !c->nested ? enter_text_config(c) : json_skip(&c->json, &event, c->fault);
     case KEYS:
     default:
         break;
@@ -160,18 +201,19 @@ static enum key key_of(const struct json_event *event) {
     return (enum key)key;
 }
 
-static int read_object(struct config *c) {
+/* The file's members, to its end, and those of text_config among them. */
+static int read_members(struct config *c) {
     struct json_event event;
-    int status = json_next(&c->json, &event, c->fault);
-    if (status)
-        return status;
-    if (event.kind != JSON_OBJECT)
-        return json_expected(&c->json, &event, "the file", "an object", c->fault);
+    int status;
     for (;;) {
         if ((status = json_next(&c->json, &event, c->fault)))
             return status;
-        if (event.kind == JSON_OBJECT_END)
-            return json_next(&c->json, &event, c->fault);
+        if (event.kind == JSON_OBJECT_END && !c->nested)
+            return 0;
+        if (event.kind == JSON_OBJECT_END) {
+            leave_text_config(c);
+            continue;
+        }
         enum key key = key_of(&event);
         if (key < KEYS && (c->seen >> key & 1u))
             return fault_set(c->fault, FAULT_FORMAT, "%s: %s stands in it twice", c->json.name, names[key]);
@@ -182,8 +224,34 @@ static int read_object(struct config *c) {
     }
 }
 
+static int read_file(struct config *c) {
+    struct json_event event;
+    int status = json_next(&c->json, &event, c->fault);
+    if (status)
+        return status;
+    if (event.kind != JSON_OBJECT)
+        return json_expected(&c->json, &event, "the file", "an object", c->fault);
+    status = read_members(c);
+    return status ? status : json_next(&c->json, &event, c->fault);
+}
+
 static int has(const struct config *c, enum key key) {
     return (int)(c->seen >> key & 1u);
+}
+
+/* A CLIPModel's projection_dim stands beside text_config (the one inside is CLIPTextConfig's own affair); 512 is the default. */
+static int check_clip(struct config *c) {
+    struct geometry *g = c->geometry;
+    uint32_t projection = has(c, KEY_PROJECTION) ? g->projection : 512;
+    if (!c->has_text)
+        return fault_set(c->fault, FAULT_FORMAT, "%s: is of a CLIPModel, but text_config is missing", c->json.name);
+    *g = c->text;
+    g->projection = projection;
+    if (projection == 0)
+        return fault_set(c->fault, FAULT_FORMAT, "%s: CLIPModel needs projection_dim, found 0", c->json.name);
+    if (c->overridden)
+        report_say(c->report, REPORT_NOTE, "hidden_act", "overridden by the host: %s", activation_name(g->activation));
+    return geometry_check(g, c->json.name, c->fault);
 }
 
 static int check(struct config *c) {
@@ -191,6 +259,8 @@ static int check(struct config *c) {
     static const enum key needed[] = {KEY_HIDDEN_SIZE, KEY_LAYERS,    KEY_HEADS,      KEY_INTERMEDIATE, KEY_POSITIONS,
                                       KEY_VOCABULARY,  KEY_ACTIVATION, KEY_ARCHITECTURES};
     struct geometry *g = c->geometry;
+    if (c->is_clip)
+        return check_clip(c);
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
         if (!has(c, needed[i]) && !(needed[i] == KEY_ACTIVATION && c->overridden))
             return fault_set(c->fault, FAULT_FORMAT, "%s: %s is missing", c->json.name, names[needed[i]]);
@@ -213,7 +283,7 @@ int config_parse(struct geometry *out, const char *name, const char *text, size_
     struct config c = {.geometry = out, .report = report, .fault = fault, .overridden = activation != ACTIVATION_NONE};
     *out = (struct geometry){.activation = activation, .norm_epsilon = 1e-5, .end_id = -1};
     json_start(&c.json, name, text, size);
-    int status = read_object(&c);
+    int status = read_file(&c);
     return status ? status : check(&c);
 }
 

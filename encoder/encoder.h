@@ -6,5 +6,6 @@
 #include "clip.h"
 #include "session.h"
 #include "text/tokenizer.h"
+#include "tokenizer_place.h"
 
 #endif

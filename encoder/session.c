@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/workers.h"
 #include "kernels/cpu.h"
+#include "tokenizer_place.h"
 
 enum state { IDLE, RUNNING, CANCELLED };
 
@@ -35,7 +36,7 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
                     const struct tower_buffers *buffers) {
     const struct geometry *g = &clip->geometry;
     size_t B = params->max_prompts;
-    size_t text = clip->tokenizer ? tokenizer_frame_scratch_bytes(params->max_text_bytes) : 0;
+    size_t text = clip->tokenizer ? tokenizer_frame_scratch_bytes(clip->tokenizer, params->max_text_bytes) : 0;
     s->prompts = arena_take(arena, B, sizeof *s->prompts);
     s->taps = arena_take(arena, SESSION_TAPS, sizeof *s->taps);
     s->ids = arena_take(arena, B * g->context, sizeof *s->ids);
@@ -208,7 +209,8 @@ static int take_text(struct session *s, size_t index, int32_t *row, struct fault
     struct session_prompt *prompt = &s->prompts[index];
     struct fault inner;
     if (!s->clip->tokenizer)
-        return fault_set(fault, FAULT_NO_TOKENIZER, "prompt %zu is text, but the model was opened without a tokenizer", index);
+        return fault_set(fault, FAULT_NO_TOKENIZER, "prompt %zu is text, but the model was opened without a tokenizer: "
+                         TOKENIZER_ADVICE, index);
     if (prompt->text_bytes > s->params.max_text_bytes)
         return fault_set(fault, FAULT_LIMIT, "prompt %zu has %zu bytes; the session was opened for max_text_bytes %zu", index,
                          prompt->text_bytes, s->params.max_text_bytes);

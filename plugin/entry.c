@@ -19,6 +19,7 @@ static const penult_api api = {
     .session_cancel = plugin_session_cancel,
     .encode_text = encode_text,
     .extension = extension,
+    .model_hash = model_hash,
 };
 
 static const char *version(void) {

@@ -32,6 +32,8 @@ int is_session(const penult_session *session);
 int32_t model_open(const penult_open_params *params, penult_model **out, penult_error *error);
 void model_close(penult_model *model);
 int32_t model_describe(const penult_model *model, penult_model_info *info, penult_error *error);
+int32_t model_hash(const penult_model *model, uint8_t *digest, int32_t (*progress)(void *user, const penult_progress *progress),
+                   void *user, penult_error *error);
 int32_t tokenize(const penult_model *model, const penult_token_request *request, penult_token_result *result,
                  penult_error *error);
 int32_t plugin_session_measure(const penult_model *model, const penult_session_params *params, uint64_t *bytes,

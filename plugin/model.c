@@ -3,13 +3,15 @@
 #include <string.h>
 
 #include "handles.h"
+#include "place.h"
 #include "status.h"
 #include "structs.h"
 
-static void report(void *user, enum report_severity severity, const char *subject, const char *message) {
+static void report(void *user, const struct finding *found) {
     const penult_open_params *params = user;
     penult_report finding = {
-        .struct_size = sizeof finding, .severity = (uint32_t)severity, .subject = subject, .message = message};
+        .struct_size = sizeof finding, .severity = (uint32_t)found->severity, .subject = found->subject,
+        .message = found->message, .kind = (uint32_t)found->kind, .tensors = found->tensors, .bytes = found->bytes};
     params->report(params->user, &finding);
 }
 
@@ -20,10 +22,12 @@ static int progress(void *user, uint64_t done, uint64_t total) {
 }
 
 static int check_params(const penult_open_params *own, struct fault *fault) {
-    if (!own->path)
-        return fault_set(fault, FAULT_ARGUMENT, "params->path is NULL");
-    if (!own->path[0] || (own->tokenizer_path && !own->tokenizer_path[0]))
-        return fault_set(fault, FAULT_ARGUMENT, "params->%s is an empty string", own->path[0] ? "tokenizer_path" : "path");
+    const struct {
+        const char *name, *value;
+    } strings[] = {{"path", own->path}, {"tokenizer_path", own->tokenizer_path}, {"tower", own->tower}};
+    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
+        if (strings[i].value && !strings[i].value[0])
+            return fault_set(fault, FAULT_ARGUMENT, "params->%s is an empty string", strings[i].name);
     if (own->access != PENULT_MAP && own->access != PENULT_COPY)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->access is %u, expected PENULT_MAP or PENULT_COPY", own->access);
     if (own->activation > PENULT_GELU)
@@ -31,10 +35,25 @@ static int check_params(const penult_open_params *own, struct fault *fault) {
                          own->activation);
     if (own->reserved)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->reserved is %u, expected 0", own->reserved);
+    if (own->flags & ~PENULT_OPEN_LIST_TENSORS)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->flags is %#x, expected 0 or PENULT_OPEN_LIST_TENSORS", own->flags);
+    if (own->tokenizer_mode > PENULT_TOKENIZER_OPEN_CLIP)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->tokenizer_mode is %u, expected PENULT_TOKENIZER_TRANSFORMERS or "
+                         "PENULT_TOKENIZER_OPEN_CLIP", own->tokenizer_mode);
+    if (own->pad_in_text > PENULT_PAD_IS_SPECIAL)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->pad_in_text is %u, expected a PENULT_PAD_ value",
+                         own->pad_in_text);
+    if (own->pad_in_text == PENULT_PAD_IS_SPECIAL && own->tokenizer_mode == PENULT_TOKENIZER_OPEN_CLIP)
+        return fault_set(fault, FAULT_ARGUMENT, "params->pad_in_text is PENULT_PAD_IS_SPECIAL, but open_clip's tokenizer has "
+                         "no padding token");
     return 0;
 }
 
 _Static_assert((int)ACTIVATION_QUICK_GELU == PENULT_QUICK_GELU && (int)ACTIVATION_GELU == PENULT_GELU, "same numbers");
+_Static_assert((int)REPORT_FORMAT == PENULT_ABOUT_FORMAT && (int)REPORT_UNEXPECTED == PENULT_ABOUT_UNEXPECTED, "same numbers");
+_Static_assert((int)DTYPE_F32 == PENULT_F32 && (int)DTYPE_F8_E5M2 == PENULT_F8_E5M2, "same numbers");
+_Static_assert((int)TOKENIZER_OPEN_CLIP == PENULT_TOKENIZER_OPEN_CLIP && (int)PAD_IS_SPECIAL == PENULT_PAD_IS_SPECIAL &&
+                   (int)PAD_IS_TEXT == PENULT_PAD_IS_TEXT, "same numbers");
 _Static_assert((int)REPORT_NOTE == PENULT_REPORT_NOTE && (int)REPORT_ERROR == PENULT_REPORT_ERROR, "same numbers");
 
 int32_t model_open(const penult_open_params *params, penult_model **out, penult_error *error) {
@@ -49,8 +68,13 @@ int32_t model_open(const penult_open_params *params, penult_model **out, penult_
         return status_of(&fault, error);
     struct clip_params engine = {
         .path = own.path,
+        .tower = own.tower,
+        .heads = own.heads,
+        .list_tensors = (own.flags & PENULT_OPEN_LIST_TENSORS) != 0,
         .tokenizer_path = own.tokenizer_path,
         .activation = (enum activation)own.activation,
+        .tokenizer_mode = (enum tokenizer_mode)own.tokenizer_mode,
+        .pad_in_text = (enum pad_in_text)own.pad_in_text,
         .copy = own.access == PENULT_COPY,
         .report = {own.report ? report : NULL, &own},
         .progress = own.progress ? progress : NULL,
@@ -61,7 +85,13 @@ int32_t model_open(const penult_open_params *params, penult_model **out, penult_
         fault_set(&fault, FAULT_NO_MEMORY, "no memory for a model");
         return status_of(&fault, error);
     }
-    if (clip_open(&model->clip, &engine, &fault)) {
+    char *directory = NULL;
+    int status = plugin_directory(&directory, &fault);
+    engine.own_directory = directory;
+    if (!status)
+        status = clip_open(&model->clip, &engine, &fault);
+    memory_free(directory);
+    if (status) {
         memory_free(model);
         return status_of(&fault, error);
     }
@@ -88,10 +118,6 @@ void model_close(penult_model *model) {
         model_release(model);
 }
 
-static uint32_t abi_dtype(enum dtype dtype) {
-    return dtype == DTYPE_F32 ? PENULT_F32 : dtype == DTYPE_F16 ? PENULT_F16 : PENULT_BF16; /* weights are one of these */
-}
-
 int32_t model_describe(const penult_model *model, penult_model_info *info, penult_error *error) {
     struct fault fault;
     if (!is_model(model)) {
@@ -112,18 +138,50 @@ int32_t model_describe(const penult_model *model, penult_model_info *info, penul
         .vocabulary = g->vocabulary,
         .projection = g->projection,
         .activation = (uint32_t)g->activation,
-        .dtype = abi_dtype(clip->weights.dtype),
+        .dtype = (uint32_t)clip->weights.dtype,
         .start_id = tokenizer ? tokenizer_start_id(tokenizer) : -1,
         .end_id = clip_end_id(clip),
         .pad_id = tokenizer ? tokenizer_pad_id(tokenizer) : -1,
-        .access = clip->copied ? PENULT_COPY : PENULT_MAP,
+        .access = clip->checkpoint.copied ? PENULT_COPY : PENULT_MAP,
         .parameters = clip->weights.parameters,
-        .bytes_file = clip->file.bytes,
-        .bytes_mapped = clip->file.bytes,
+        .bytes_file = clip->checkpoint.bytes,
+        .bytes_mapped = clip->checkpoint.bytes_loaded,
+        .bytes_used = clip->bytes_used,
+        .tensors_used = (uint32_t)clip->tensors_used,
+        .files = clip->checkpoint.file_count,
         .norm_epsilon = g->norm_epsilon,
     };
-    snprintf(own.layout, sizeof own.layout, "%s", clip->weights.layout->name);
+    if (clip->weights.layout.layout)
+        snprintf(own.layout, sizeof own.layout, "%s", clip->weights.layout.layout->name);
+    snprintf(own.tower, sizeof own.tower, "%s", clip->tower);
     snprintf(own.kernels, sizeof own.kernels, "%s", clip->kernels.name);
     struct_out(info, &own, sizeof own);
     return PENULT_OK;
+}
+
+struct hashing {
+    int32_t (*progress)(void *user, const penult_progress *progress);
+    void *user;
+};
+
+static int show_hashing(void *user, uint64_t done, uint64_t total) {
+    const struct hashing *hashing = user;
+    penult_progress step = {.struct_size = sizeof step, .stage = PENULT_STAGE_HASH, .done = done, .total = total};
+    return hashing->progress(hashing->user, &step) != 0;
+}
+
+int32_t model_hash(const penult_model *model, uint8_t *digest, int32_t (*progress_of)(void *user, const penult_progress *progress),
+                   void *user, penult_error *error) {
+    struct hashing hashing = {progress_of, user};
+    struct fault fault;
+    unsigned char own[SHA256_BYTES];
+    if (!is_model(model))
+        fault_set(&fault, FAULT_ARGUMENT, "model is %s", model ? "not a model" : "NULL");
+    else if (!digest)
+        fault_set(&fault, FAULT_ARGUMENT, "digest is NULL");
+    else if (clip_hash(model->clip, progress_of ? show_hashing : NULL, &hashing, own, &fault) == 0) {
+        memcpy(digest, own, sizeof own);
+        return PENULT_OK;
+    }
+    return status_of(&fault, error);
 }

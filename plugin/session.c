@@ -13,6 +13,9 @@ static int take_params(const penult_model *model, const penult_session_params *t
     int status = struct_in(&own, sizeof own, theirs, "params", fault);
     if (status)
         return status;
+    if (model->clip->geometry.width == 0)
+        return fault_set(fault, FAULT_ARGUMENT, "the model is only a tokenizer: it was opened with a path of NULL and has no "
+                         "tower to encode with");
     if (own.flags)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->flags is %#x, expected 0", own.flags);
     if (own.kernels > PENULT_KERNELS_AVX512)

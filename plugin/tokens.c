@@ -43,7 +43,7 @@ static int body(const struct clip *clip, const penult_token_request *request, pe
                 struct fault *fault) {
     struct room room;
     size_t size = (size_t)request->text_bytes, count = 0;
-    int status = make_room(&room, tokenizer_id_count_limit(size), tokenizer_scratch_bytes(size), fault);
+    int status = make_room(&room, tokenizer_id_count_limit(size), tokenizer_scratch_bytes(clip->tokenizer, size), fault);
     if (status)
         return status;
     status = tokenizer_body(clip->tokenizer, request->text, size, room.scratch, room.ids, room.spans, &count, fault);
@@ -61,7 +61,7 @@ static int framed(const struct clip *clip, const penult_token_request *request, 
     struct room room;
     struct token_frame frame;
     size_t size = (size_t)request->text_bytes, context = clip->geometry.context;
-    int status = make_room(&room, context, tokenizer_frame_scratch_bytes(size), fault);
+    int status = make_room(&room, context, tokenizer_frame_scratch_bytes(clip->tokenizer, size), fault);
     if (status)
         return status;
     status = tokenizer_frame(clip->tokenizer, request->text, size, room.scratch, context, room.ids, room.spans, &frame, fault);
@@ -97,7 +97,7 @@ static int run(const penult_model *model, const penult_token_request *theirs, pe
         return fault_set(fault, FAULT_LIMIT, "request->text_bytes is %llu, expected at most %zu",
                          (unsigned long long)request.text_bytes, SESSION_TEXT);
     if (!model->clip->tokenizer)
-        return fault_set(fault, FAULT_NO_TOKENIZER, "the model was opened without a tokenizer");
+        return fault_set(fault, FAULT_NO_TOKENIZER, "the model was opened without a tokenizer: " TOKENIZER_ADVICE);
     if (!request.text)
         request.text = "";
     int status = request.flags & PENULT_TOKENS_BODY ? body(model->clip, &request, &own, fault)

@@ -75,7 +75,8 @@ check(not wrong, f"sources are ASCII {wrong}")
 wrong = []
 for p in sources:
     lines = p.read_text(encoding="utf-8").count("\n")
-    if lines > 450 and not re.search(r"unicode_table|font_|entities", p.name):
+    # penult.h is the manual too: a host author reads one file
+    if lines > 450 and not re.search(r"unicode_table|font_|entities|^penult\.h$", p.name):
         wrong.append(f"{p.relative_to(root).as_posix()} ({lines})")
 check(not wrong, f"no file but a table is above 450 lines {wrong}")
 print(f"1..{count}")

@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import time
 
 # seconds a program may take; under valgrind some need more
@@ -42,7 +43,8 @@ def run(command):
         failed += 1
         print(f"not ok - {command}: exit status {code}")
     if failed:
-        print(output)
+        # set in, as it may hold a sum of its own
+        print(textwrap.indent(output, "    "))
     name = " ".join(shlex.split(command)[:2]) if command.startswith(("python", "sh ")) else shlex.split(command)[0]
     print(f"{'FAIL' if failed else 'ok':4} {name:50} {passed:6} passed {failed:3} failed"
           f"{f' {skipped} skipped' if skipped else '':12} {time.monotonic() - began:7.1f} s", flush=True)

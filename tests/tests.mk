@@ -38,6 +38,7 @@ TEST_COMMANDS = "$(PYTHON) tests/layers.py" \
     "$(B)/abi/test_load $(B)/abi/fakes $(B)/penult.so" \
     "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/model/test_layouts.py $(B)/penult.so $(MODEL)" \
     $(MEMORY_COMMANDS) \
     $(FAULT_COMMANDS) \
     $(FILE_COMMANDS) \

@@ -48,5 +48,5 @@ enum dtype dtype_from_name(const char *name, size_t size) {
 }
 
 int dtype_is_weight(enum dtype dtype) {
-    return dtype == DTYPE_F32 || dtype == DTYPE_F16 || dtype == DTYPE_BF16;
+    return dtype >= DTYPE_F32 && dtype <= DTYPE_F8_E5M2;
 }

@@ -7,10 +7,10 @@
 
 enum dtype {
     DTYPE_NONE,
-    DTYPE_F32, /* the first three are those that the kernels read */
+    DTYPE_F32, /* results are written as one of the first three */
     DTYPE_F16,
     DTYPE_BF16,
-    DTYPE_F64,
+    DTYPE_F64, /* weights are read as one of the first six */
     DTYPE_F8_E4M3,
     DTYPE_F8_E5M2,
     DTYPE_F8_E8M0,
@@ -36,7 +36,7 @@ const char *dtype_name(enum dtype dtype);
 unsigned dtype_bits(enum dtype dtype);
 /* DTYPE_NONE for a name that is none. */
 enum dtype dtype_from_name(const char *name, size_t size);
-/* 1 for the types that hold weights in place: F32, F16, BF16. */
+/* 1 for the types that hold weights in place: F64, F32, F16, BF16, F8_E4M3, F8_E5M2. */
 int dtype_is_weight(enum dtype dtype);
 
 #endif

@@ -138,11 +138,9 @@ int file_check(const struct file *file, const char *name, struct fault *fault) {
     return 0;
 }
 
-int file_map(const struct file *file, const char *name, const unsigned char **out, struct fault *fault) {
-    if (file->bytes == 0 || file->bytes > SIZE_MAX)
-        return fault_set(fault, FAULT_TRUNCATED, "%s: has %llu bytes, expected some that can be mapped", name,
-                         (unsigned long long)file->bytes);
-    void *mapping = mmap(NULL, (size_t)file->bytes, PROT_READ, MAP_SHARED, file->descriptor, 0);
+int file_map(const struct file *file, const char *name, uint64_t begin, uint64_t bytes, const unsigned char **out,
+             struct fault *fault) {
+    void *mapping = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED, file->descriptor, (off_t)begin);
     if (mapping == MAP_FAILED)
         return file_fault(fault, name, "map it", errno);
     *out = mapping;
@@ -186,8 +184,8 @@ int file_exists(const char *directory, const char *name) {
     int kept = errno;
     /* not stat: a dangling link is something that was meant to be there, and opening it says so */
     /* where the system will not say, opening it says why */
-    int found = join(path, sizeof path, directory, name) &&
-                (lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR));
+    int found = !join(path, sizeof path, directory, name) || lstat(path, &status) == 0 ||
+                (errno != ENOENT && errno != ENOTDIR);
     errno = kept;
     return found;
 }

@@ -20,7 +20,8 @@ struct tensor {
 struct named_tensor {
     const char *name; /* not NUL-terminated */
     size_t name_size;
-    uint64_t offset; /* of its first byte in the container's file */
+    unsigned file;   /* which of the checkpoint's files holds it */
+    uint64_t offset; /* of its first byte in that file */
     uint64_t bytes;
     struct tensor tensor; /* data is NULL until the container's bytes are in memory */
 };

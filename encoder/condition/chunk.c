@@ -27,21 +27,21 @@ struct cutting {
 /* Bytes of text that a prompt can become (inside.h). */
 #define MOST_TEXT(prompt_bytes) (INSIDE_TEXT / 2 * (prompt_bytes) + INSIDE_ALWAYS)
 
-static void lay_out(struct cutting *to, struct arena *arena, size_t prompt_bytes) {
+static void lay_out(struct cutting *to, struct arena *arena, const struct tokenizer *tokenizer, size_t prompt_bytes) {
     size_t ids = tokenizer_id_count_limit(MOST_TEXT(prompt_bytes));
     to->tokens = arena_take(arena, ids, sizeof *to->tokens);
     to->list = arena_take(arena, ids + INSIDE_SEGMENTS * prompt_bytes + INSIDE_ALWAYS, sizeof *to->list);
     to->ids = arena_take(arena, ids, sizeof *to->ids);
     to->spans = arena_take(arena, ids, sizeof *to->spans);
-    to->scratch = arena_take(arena, tokenizer_scratch_bytes(MOST_TEXT(prompt_bytes)), 1);
+    to->scratch = arena_take(arena, tokenizer_scratch_bytes(tokenizer, MOST_TEXT(prompt_bytes)), 1);
 }
 
-size_t chunks_scratch_bytes(size_t prompt_bytes) {
+size_t chunks_scratch_bytes(const struct tokenizer *tokenizer, size_t prompt_bytes) {
     struct cutting cutting;
     struct arena arena = {0};
     if (prompt_bytes > DIALECT_TEXT_LIMIT)
         return SIZE_MAX;
-    lay_out(&cutting, &arena, prompt_bytes);
+    lay_out(&cutting, &arena, tokenizer, prompt_bytes);
     return arena.used;
 }
 
@@ -186,7 +186,7 @@ int chunks_cut(const struct chunk_rules *rules, const struct tokenizer *tokenize
     int status = check_rules(rules, fault);
     if (status)
         return status;
-    lay_out(&cutting, &arena, text->prompt_bytes);
+    lay_out(&cutting, &arena, tokenizer, text->prompt_bytes);
     cutting.capacity = rules->length - 2;
     for (size_t i = 0; i < text->part_count && !status; i++) {
         cutting.part = (uint32_t)i;

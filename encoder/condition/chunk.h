@@ -56,7 +56,7 @@ struct chunks {
 
 /* Scratch for a prompt of at most that many bytes; SIZE_MAX above DIALECT_TEXT_LIMIT. Little of it is touched by a prompt
  * of usual length: it is room for the worst text. */
-size_t chunks_scratch_bytes(size_t prompt_bytes);
+size_t chunks_scratch_bytes(const struct tokenizer *tokenizer, size_t prompt_bytes);
 /* scratch is aligned as malloc aligns, and must not be dialect_parse's, whose results are still read. *out points into it. */
 int chunks_cut(const struct chunk_rules *rules, const struct tokenizer *tokenizer, const struct dialect_text *text, void *scratch,
                struct chunks *out, struct fault *fault);

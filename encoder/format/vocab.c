@@ -15,7 +15,7 @@
 
 const char *const vocab_file_names[VOCAB_FILES] = {
     "tokenizer.json",          "vocab.json",       "merges.txt", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json"};
+    "special_tokens_map.json", "added_tokens.json", "clip.vocab"};
 
 /* ---- files ---- */
 
@@ -33,12 +33,20 @@ static int read_one(struct vocab_files *files, enum vocab_file_kind kind, const 
 int vocab_files_read(struct vocab_files *files, const char *path, struct fault *fault) {
     *files = (struct vocab_files){0};
     int status = file_find_directory(path, fault);
-    if (status == FAULT_UNSUPPORTED) /* something else is there: a tokenizer.json by whatever name */
-        return read_one(files, VOCAB_TOKENIZER_JSON, NULL, path, fault);
+    if (status == FAULT_UNSUPPORTED) { /* something else is there: a tokenizer.json or a compact file by whatever name */
+        status = read_one(files, VOCAB_TOKENIZER_JSON, NULL, path, fault);
+        if (!status && vocab_is_compact(&files->of[VOCAB_TOKENIZER_JSON])) {
+            files->of[VOCAB_COMPACT] = files->of[VOCAB_TOKENIZER_JSON];
+            files->of[VOCAB_TOKENIZER_JSON] = (struct vocab_file){0};
+        }
+        return status;
+    }
     if (status)
         return status;
     int whole = file_exists(path, vocab_file_names[VOCAB_TOKENIZER_JSON]);
-    for (int kind = 0; kind < VOCAB_FILES && !status; kind++) {
+    if (!whole && !file_exists(path, vocab_file_names[VOCAB_VOCAB_JSON]) && file_exists(path, vocab_file_names[VOCAB_COMPACT]))
+        return read_one(files, VOCAB_COMPACT, path, vocab_file_names[VOCAB_COMPACT], fault);
+    for (int kind = 0; kind < VOCAB_COMPACT && !status; kind++) {
         int is_vocabulary = kind == VOCAB_VOCAB_JSON || kind == VOCAB_MERGES_TXT;
         if (is_vocabulary ? !whole : file_exists(path, vocab_file_names[kind]))
             status = read_one(files, (enum vocab_file_kind)kind, path, vocab_file_names[kind], fault);
@@ -46,6 +54,11 @@ int vocab_files_read(struct vocab_files *files, const char *path, struct fault *
     if (status)
         vocab_files_free(files);
     return status;
+}
+
+int vocab_files_read_compact(struct vocab_files *files, const char *directory, struct fault *fault) {
+    *files = (struct vocab_files){0};
+    return read_one(files, VOCAB_COMPACT, directory, vocab_file_names[VOCAB_COMPACT], fault);
 }
 
 void vocab_files_free(struct vocab_files *files) {
@@ -198,17 +211,35 @@ int32_t vocab_find(const struct vocab *vocab, const char *bytes, size_t size) {
     return find_joined(vocab, (struct vocab_text){bytes, size}, (struct vocab_text){"", 0});
 }
 
+int vocab_index(struct vocab *out, const char *name, struct fault *fault) {
+    size_t count = out->token_count, slots = 64;
+    struct fault_text quoted;
+    while (slots < 2 * count)
+        slots *= 2;
+    out->index = memory_array(slots, sizeof *out->index);
+    out->index_mask = slots - 1;
+    if (!out->index)
+        return vocab_no_memory(name, fault);
+    for (size_t id = 0; id < count; id++) {
+        uint32_t *slot = slot_of(out, out->tokens[id], (struct vocab_text){"", 0});
+        if (!slot)
+            return fault_set(fault, FAULT_LIMIT, "%s: found more than %d tokens with one hash, expected a vocabulary",
+                             name, PROBES);
+        if (*slot)
+            return fault_set(fault, FAULT_FORMAT, "%s: found the token \"%s\" twice (ids %u and %zu), expected it once",
+                             name, fault_quote(&quoted, out->tokens[id].bytes, out->tokens[id].size), *slot - 1, id);
+        *slot = (uint32_t)id + 1;
+    }
+    return 0;
+}
+
 /* Orders the tokens by id: each of 0 .. count - 1 once, no token twice. */
 static int order_tokens(struct vocab_build *build, const char *name, struct fault *fault) {
     struct vocab *out = build->out;
     struct fault_text quoted, other;
-    size_t count = build->entry_count, slots = 64;
-    while (slots < 2 * count)
-        slots *= 2;
+    size_t count = build->entry_count;
     out->tokens = memory_array(count, sizeof *out->tokens);
-    out->index = memory_array(slots, sizeof *out->index);
-    out->index_mask = slots - 1;
-    if (!out->tokens || !out->index)
+    if (!out->tokens)
         return vocab_no_memory(name, fault);
     if (count == 0)
         return fault_set(fault, FAULT_FORMAT, "%s: found an empty vocabulary, expected tokens", name);
@@ -230,17 +261,7 @@ static int order_tokens(struct vocab_build *build, const char *name, struct faul
         *token = entry->text;
     }
     out->token_count = count;
-    for (size_t id = 0; id < count; id++) {
-        uint32_t *slot = slot_of(out, out->tokens[id], (struct vocab_text){"", 0});
-        if (!slot)
-            return fault_set(fault, FAULT_LIMIT, "%s: found more than %d tokens with one hash, expected a vocabulary",
-                             name, PROBES);
-        if (*slot)
-            return fault_set(fault, FAULT_FORMAT, "%s: found the token \"%s\" twice (ids %u and %zu), expected it once",
-                             name, fault_quote(&quoted, out->tokens[id].bytes, out->tokens[id].size), *slot - 1, id);
-        *slot = (uint32_t)id + 1;
-    }
-    return 0;
+    return vocab_index(out, name, fault);
 }
 
 /* ---- merges ---- */
@@ -345,16 +366,23 @@ static int parse(struct vocab_build *build, const struct vocab_files *files, str
     return status ? status : vocab_settle(build, fault);
 }
 
-int vocab_parse(struct vocab *out, const struct vocab_files *files, vocab_note *note, void *user, struct fault *fault) {
-    struct vocab_build build = {.out = out, .note = note, .user = user};
+int vocab_parse(struct vocab *out, const struct vocab_files *files, int32_t default_pad, vocab_note *note, void *user,
+                struct fault *fault) {
+    struct vocab_build build = {.out = out, .note = note, .user = user, .default_pad = default_pad};
     *out = (struct vocab){0};
-    int has_pair = files->of[VOCAB_VOCAB_JSON].bytes && files->of[VOCAB_MERGES_TXT].bytes;
-    if (!files->of[VOCAB_TOKENIZER_JSON].bytes && !has_pair)
-        return fault_set(fault, FAULT_NOT_FOUND, "found neither tokenizer.json nor vocab.json and merges.txt");
-    for (int kind = 0; kind < VOCAB_FILES; kind++)
-        build.bytes_room += files->of[kind].bytes ? files->of[kind].size : 0;
-    out->bytes = memory_array(build.bytes_room, 1);
-    int status = out->bytes ? parse(&build, files, fault) : vocab_no_memory("the tokenizer", fault);
+    int is_json = files->of[VOCAB_TOKENIZER_JSON].bytes || (files->of[VOCAB_VOCAB_JSON].bytes && files->of[VOCAB_MERGES_TXT].bytes);
+    if (!is_json && !files->of[VOCAB_COMPACT].bytes)
+        return fault_set(fault, FAULT_NOT_FOUND,
+                         "found neither tokenizer.json nor vocab.json and merges.txt nor clip.vocab");
+    int status;
+    if (is_json) {
+        for (int kind = 0; kind < VOCAB_COMPACT; kind++)
+            build.bytes_room += files->of[kind].bytes ? files->of[kind].size : 0;
+        out->bytes = memory_array(build.bytes_room, 1);
+        status = out->bytes ? parse(&build, files, fault) : vocab_no_memory("the tokenizer", fault);
+    } else {
+        status = vocab_read_compact(&build, &files->of[VOCAB_COMPACT], fault);
+    }
     memory_free(build.entries);
     memory_free(build.pairs);
     vocab_marks_free(&build.extra);

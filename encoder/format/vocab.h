@@ -1,7 +1,8 @@
 /* vocab.h - the files of a byte-pair tokenizer as plain data: vocab.json and merges.txt or tokenizer.json, with
  * tokenizer_config.json, special_tokens_map.json and added_tokens.json beside them. They are read as
  * transformers 5.23's CLIPTokenizer.from_pretrained reads them; what it would do otherwise than the file says, or what
- * we do not implement, is FAULT_UNSUPPORTED. Knows no text and no tower.
+ * we do not implement, is FAULT_UNSUPPORTED. Where there is none of them, clip.vocab, our own compact form, which holds
+ * CLIP's merges and nothing else (vocab_compact.c). Knows no text and no tower.
  */
 #ifndef ENCODER_FORMAT_VOCAB_H
 #define ENCODER_FORMAT_VOCAB_H
@@ -59,6 +60,7 @@ enum vocab_file_kind {
     VOCAB_TOKENIZER_CONFIG_JSON,
     VOCAB_SPECIAL_TOKENS_MAP_JSON,
     VOCAB_ADDED_TOKENS_JSON,
+    VOCAB_COMPACT, /* counts where the first three are not there */
     VOCAB_FILES
 };
 
@@ -71,11 +73,15 @@ extern const char *const vocab_file_names[VOCAB_FILES];
 /* Called for each finding that is not a fault. May be NULL. */
 typedef void vocab_note(void *user, const char *subject, const char *message);
 
-/* path: a directory, or a tokenizer.json. */
+/* path: a directory, or a tokenizer.json or a compact vocabulary by whatever name. */
 int vocab_files_read(struct vocab_files *files, const char *path, struct fault *fault);
+/* clip.vocab of that directory and nothing else. */
+int vocab_files_read_compact(struct vocab_files *files, const char *directory, struct fault *fault);
 void vocab_files_free(struct vocab_files *files);
 
-int vocab_parse(struct vocab *out, const struct vocab_files *files, vocab_note *note, void *user, struct fault *fault);
+/* The pad of a compact vocabulary, which does not say: -1 is the end id. */
+int vocab_parse(struct vocab *out, const struct vocab_files *files, int32_t default_pad, vocab_note *note, void *user,
+                struct fault *fault);
 void vocab_free(struct vocab *vocab);
 
 /* The id of a token of the vocabulary (added tokens not counted), -1 if there is none. */

@@ -42,6 +42,7 @@ struct vocab_build {
     vocab_note *note;
     void *user;
     size_t bytes_used, bytes_room; /* of out->bytes */
+    int32_t default_pad;           /* of a compact vocabulary */
     struct vocab_entry *entries;
     size_t entry_count, entry_room;
     struct vocab_pair *pairs;
@@ -80,6 +81,13 @@ int vocab_read_tokens(struct vocab_build *build, struct json *json, const struct
                       struct fault *fault);
 int vocab_add_pair(struct vocab_build *build, struct vocab_text left, struct vocab_text right, const char *name,
                    struct fault *fault);
+
+/* Makes the index of out->tokens, which has no token twice. */
+int vocab_index(struct vocab *out, const char *name, struct fault *fault);
+
+/* vocab_compact.c: the whole vocabulary, which needs no vocab_settle. */
+int vocab_is_compact(const struct vocab_file *file);
+int vocab_read_compact(struct vocab_build *build, const struct vocab_file *file, struct fault *fault);
 
 /* vocab_tokenizer_json.c */
 int vocab_read_tokenizer_json(struct vocab_build *build, const struct vocab_files *files, struct fault *fault);

@@ -36,17 +36,41 @@ static inline v v_fma(v a, v b, v c) {
     return _mm256_fmadd_ps(a, b, c);
 }
 
+/* Bytes of E4M3 as binary16 of a 256th of their value: the exponents' biases are 7 and 15, and a conversion from binary16
+ * heeds no flush mode. */
+static inline v widen_e4m3(__m128i bytes) {
+    __m128i code = _mm_cvtepu8_epi16(bytes), magnitude = _mm_and_si128(code, _mm_set1_epi16(0x7F));
+    __m128i sign = _mm_slli_epi16(_mm_and_si128(code, _mm_set1_epi16(0x80)), 8);
+    __m128i half = _mm_or_si128(sign, _mm_slli_epi16(magnitude, 7));
+    __m256i is_nan = _mm256_cvtepi16_epi32(_mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7F)));
+    v value = _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256));
+    v nan = _mm256_castsi256_ps(_mm256_or_si256(_mm256_set1_epi32(0x7FC00000),
+                                                _mm256_slli_epi32(_mm256_cvtepu16_epi32(sign), 16)));
+    return _mm256_blendv_ps(value, nan, _mm256_castsi256_ps(is_nan));
+}
+
 /* `count` elements from any alignment, the rest zero; nothing beyond them is read */
 static inline v load_widened(const unsigned char *from, enum dtype dtype, size_t count) {
-    unsigned char tail[V * sizeof(float)] = {0};
+    unsigned char tail[V * sizeof(double)] = {0};
     if (count < V) {
-        memcpy(tail, from, count * (dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t)));
+        memcpy(tail, from, count * (dtype_bits(dtype) / 8));
         from = tail;
     }
     if (dtype == DTYPE_F32) {
         v whole;
         memcpy(&whole, from, sizeof whole);
         return whole;
+    }
+    if (dtype == DTYPE_F64) {
+        __m256d low, high;
+        memcpy(&low, from, sizeof low);
+        memcpy(&high, from + sizeof low, sizeof high);
+        return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
+    }
+    if (dtype == DTYPE_F8_E4M3 || dtype == DTYPE_F8_E5M2) {
+        __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)from);
+        return dtype == DTYPE_F8_E4M3 ? widen_e4m3(bytes)
+                                      : _mm256_cvtph_ps(_mm_slli_epi16(_mm_cvtepu8_epi16(bytes), 8));
     }
     __m128i half;
     memcpy(&half, from, sizeof half);
@@ -88,12 +112,25 @@ static inline __attribute__((always_inline)) void widen_typed(const unsigned cha
 
 static void widen_block(const unsigned char *from, size_t pitch, enum dtype dtype, size_t rows, size_t depth, float *to,
                         size_t to_pitch) {
-    if (dtype == DTYPE_F16)
+    switch (dtype) {
+    case DTYPE_F16:
         widen_typed(from, pitch, DTYPE_F16, rows, depth, to, to_pitch);
-    else if (dtype == DTYPE_BF16)
+        break;
+    case DTYPE_BF16:
         widen_typed(from, pitch, DTYPE_BF16, rows, depth, to, to_pitch);
-    else
+        break;
+    case DTYPE_F64:
+        widen_typed(from, pitch, DTYPE_F64, rows, depth, to, to_pitch);
+        break;
+    case DTYPE_F8_E4M3:
+        widen_typed(from, pitch, DTYPE_F8_E4M3, rows, depth, to, to_pitch);
+        break;
+    case DTYPE_F8_E5M2:
+        widen_typed(from, pitch, DTYPE_F8_E5M2, rows, depth, to, to_pitch);
+        break;
+    default:
         widen_typed(from, pitch, DTYPE_F32, rows, depth, to, to_pitch);
+    }
 }
 
 static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {

@@ -36,10 +36,32 @@ static inline v v_fma(v a, v b, v c) {
     return _mm512_fmadd_ps(a, b, c);
 }
 
-/* `count` elements from any alignment, the rest zero; nothing beyond them is read */
+/* Bytes of E4M3 as binary16 of a 256th of their value: the exponents' biases are 7 and 15, and a conversion from binary16
+ * heeds no flush mode. */
+static inline v widen_e4m3(__m128i bytes) {
+    __m256i code = _mm256_cvtepu8_epi16(bytes), magnitude = _mm256_and_si256(code, _mm256_set1_epi16(0x7F));
+    __m256i sign = _mm256_slli_epi16(_mm256_and_si256(code, _mm256_set1_epi16(0x80)), 8);
+    __m256i half = _mm256_or_si256(sign, _mm256_slli_epi16(magnitude, 7));
+    __mmask16 is_nan = _mm256_cmpeq_epi16_mask(magnitude, _mm256_set1_epi16(0x7F));
+    v value = _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256));
+    __m512i nan = _mm512_or_si512(_mm512_set1_epi32(0x7FC00000), _mm512_slli_epi32(_mm512_cvtepu16_epi32(sign), 16));
+    return _mm512_mask_mov_ps(value, is_nan, _mm512_castsi512_ps(nan));
+}
+
+/* The masked elements from any alignment, the rest zero; nothing beyond them is read */
 static inline v load_widened(const unsigned char *from, enum dtype dtype, __mmask16 mask) {
     if (dtype == DTYPE_F32)
         return _mm512_maskz_loadu_ps(mask, from);
+    if (dtype == DTYPE_F64) {
+        __m512d low = _mm512_maskz_loadu_pd((__mmask8)(mask & 0xFF), from);
+        __m512d high = _mm512_maskz_loadu_pd((__mmask8)(mask >> 8), from + 8 * sizeof(double));
+        return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+    }
+    if (dtype == DTYPE_F8_E4M3 || dtype == DTYPE_F8_E5M2) {
+        __m128i bytes = _mm_maskz_loadu_epi8(mask, from);
+        return dtype == DTYPE_F8_E4M3 ? widen_e4m3(bytes)
+                                      : _mm512_cvtph_ps(_mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), 8));
+    }
     __m256i half = _mm256_maskz_loadu_epi16(mask, from);
     if (dtype == DTYPE_F16)
         return _mm512_cvtph_ps(half);
@@ -85,12 +107,25 @@ static inline __attribute__((always_inline)) void widen_typed(const unsigned cha
 
 static void widen_block(const unsigned char *from, size_t pitch, enum dtype dtype, size_t rows, size_t depth, float *to,
                         size_t to_pitch) {
-    if (dtype == DTYPE_F16)
+    switch (dtype) {
+    case DTYPE_F16:
         widen_typed(from, pitch, DTYPE_F16, rows, depth, to, to_pitch);
-    else if (dtype == DTYPE_BF16)
+        break;
+    case DTYPE_BF16:
         widen_typed(from, pitch, DTYPE_BF16, rows, depth, to, to_pitch);
-    else
+        break;
+    case DTYPE_F64:
+        widen_typed(from, pitch, DTYPE_F64, rows, depth, to, to_pitch);
+        break;
+    case DTYPE_F8_E4M3:
+        widen_typed(from, pitch, DTYPE_F8_E4M3, rows, depth, to, to_pitch);
+        break;
+    case DTYPE_F8_E5M2:
+        widen_typed(from, pitch, DTYPE_F8_E5M2, rows, depth, to, to_pitch);
+        break;
+    default:
         widen_typed(from, pitch, DTYPE_F32, rows, depth, to, to_pitch);
+    }
 }
 
 static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {

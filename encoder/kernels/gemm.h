@@ -98,6 +98,9 @@ static void widen_strips(const struct linear *op, size_t from, size_t depth, flo
             widen_block(weight + k * element, op->weight_pitch, op->dtype, rows, least(V, depth - k), strip + k * STRIP,
                         STRIP);
     }
+    for (size_t strip = 0; op->scale != 0 && strip < whole / STRIP; strip++)
+        for (size_t i = 0; i < depth * STRIP; i++)
+            strips[strip * STRIP * DEPTH_BLOCK + i] *= op->scale;
 }
 
 static void multiply(const struct linear *op, size_t first, size_t count, float *scratch) {

@@ -29,7 +29,8 @@ struct linear {
     size_t x_pitch, x_batch_pitch; /* floats from row to row, from input to input */
     const unsigned char *weight;   /* any alignment */
     size_t weight_pitch;           /* bytes from row to row */
-    enum dtype dtype;              /* F32, F16, BF16 */
+    enum dtype dtype;              /* of the weights: F32, F16, BF16, F64, F8_E4M3, F8_E5M2 */
+    float scale;                   /* what each weight is multiplied with when it is widened; 0: nothing */
     const float *bias;             /* or NULL */
     float *y;
     size_t y_pitch, y_batch_pitch;
@@ -54,7 +55,7 @@ struct kernels {
     void (*attend)(const struct attend *op, void *scratch);
     /* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over one row; y may be x */
     void (*layer_norm)(const float *x, float *y, const float *gain, const float *bias, size_t width, double epsilon);
-    /* count elements of a weight type, from any alignment */
+    /* count elements of a weight type, from any alignment; F64 is rounded to nearest */
     void (*widen)(const unsigned char *from, enum dtype dtype, float *to, size_t count);
     /* to any alignment; nonzero if a result is not finite */
     int (*narrow)(const float *from, enum dtype dtype, unsigned char *to, size_t count);

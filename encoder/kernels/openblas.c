@@ -105,6 +105,8 @@ static void linear(const struct kernels *kernels, const struct linear *op, void 
     float *product = (float *)(void *)(total + sums), *panel = product + sums;
     for (size_t column = 0; column < op->columns; column++)
         kernels->widen(op->weight + column * op->weight_pitch, op->dtype, panel + column * op->depth, op->depth);
+    for (size_t i = 0; op->scale != 0 && i < op->columns * op->depth; i++)
+        panel[i] *= op->scale;
     memset(product, 0, sums * sizeof *product); /* a narrow panel leaves columns unwritten */
     for (size_t b = 0; b < op->batch; b++) {
         memset(total, 0, sums * sizeof *total);

@@ -20,8 +20,22 @@ static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t
     }
     for (size_t i = 0; i < count; i++) {
         uint16_t half;
-        memcpy(&half, from + 2 * i, sizeof half);
-        to[i] = dtype == DTYPE_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+        double whole;
+        switch (dtype) {
+        case DTYPE_F64:
+            memcpy(&whole, from + 8 * i, sizeof whole);
+            to[i] = (float)whole;
+            break;
+        case DTYPE_F8_E4M3:
+            to[i] = f8_e4m3_to_f32(from[i]);
+            break;
+        case DTYPE_F8_E5M2:
+            to[i] = f8_e5m2_to_f32(from[i]);
+            break;
+        default:
+            memcpy(&half, from + 2 * i, sizeof half);
+            to[i] = dtype == DTYPE_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+        }
     }
 }
 
@@ -37,7 +51,7 @@ static void widen_panel(const struct linear *op, float *panel) {
             size_t count = op->depth - k < DEPTH_BLOCK ? op->depth - k : DEPTH_BLOCK;
             widen(row + k * element, op->dtype, piece, count);
             for (size_t i = 0; i < count; i++)
-                strip[(k + i) * STRIP] = piece[i];
+                strip[(k + i) * STRIP] = op->scale != 0 ? piece[i] * op->scale : piece[i];
         }
     }
 }

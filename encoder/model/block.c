@@ -56,6 +56,7 @@ static void product_panel(struct worker *worker, size_t unit, void *context) {
         .weight = matrix->data + column * matrix->pitch,
         .weight_pitch = matrix->pitch,
         .dtype = matrix->dtype,
+        .scale = matrix->scale,
         .bias = op->bias[which] + column,
         .y = op->y + which * op->columns + column,
         .y_pitch = op->y_width,

@@ -12,6 +12,7 @@ enum activation { ACTIVATION_NONE, ACTIVATION_QUICK_GELU, ACTIVATION_GELU };
 struct geometry {
     uint32_t width, layers, heads, mlp_width, context, vocabulary;
     uint32_t projection; /* 0: none */
+    int identity;        /* the projection is the identity, and no tensor */
     enum activation activation;
     double norm_epsilon;
     int32_t end_id; /* of the config; -1: none or the legacy 2 */

@@ -90,6 +90,11 @@ static void project_panel(struct worker *worker, size_t unit, void *context) {
     struct text_pass *pass = context;
     const struct text_weights *w = pass->weights;
     size_t P = w->geometry.projection, D = w->geometry.width, column = unit * KERNEL_PANEL;
+    size_t columns = P - column < KERNEL_PANEL ? P - column : KERNEL_PANEL;
+    for (size_t b = 0; w->geometry.identity && b < pass->batch; b++)
+        memcpy(pass->pooled + b * P + column, pass->raw + b * D + column, columns * sizeof *pass->raw);
+    if (w->geometry.identity)
+        return;
     struct linear linear = {
         .x = pass->raw,
         .x_pitch = D,
@@ -97,13 +102,14 @@ static void project_panel(struct worker *worker, size_t unit, void *context) {
         .weight = w->projection.data + column * w->projection.pitch,
         .weight_pitch = w->projection.pitch,
         .dtype = w->projection.dtype,
+        .scale = w->projection.scale,
         .y = pass->pooled + column,
         .y_pitch = P,
         .y_batch_pitch = P,
         .batch = pass->batch,
         .rows = 1, /* and not B: OpenBLAS's bits may change with the rows of a call */
         .depth = D,
-        .columns = P - column < KERNEL_PANEL ? P - column : KERNEL_PANEL,
+        .columns = columns,
         .epilogue = EPILOGUE_STORE,
     };
     pass->kernels->linear(pass->kernels, &linear, worker->scratch);

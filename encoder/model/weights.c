@@ -6,19 +6,17 @@
 #include <string.h>
 
 #include "../base/fpu.h"
+#include "../base/half.h"
 #include "../base/memory.h"
 
 struct binder {
     struct text_weights *out;
-    const struct tensor_set *set;
-    const struct kernels *kernels;
-    const char *file, *config;
-    const struct report *report;
+    const struct weights_source *source;
+    const struct kernels *kernels; /* NULL: binding; else filling */
     struct fault *fault;
-    unsigned char *used; /* one byte per tensor of the set */
+    unsigned char *used; /* one byte per tensor of the set; binding */
     unsigned wrong;
-    size_t vector_floats; /* first walk: counted; second: taken */
-    int filling;
+    size_t vector_floats; /* binding: counted; filling: taken */
 };
 
 /* Shape letters as rows of the table below. */
@@ -75,137 +73,226 @@ static int becomes_floats(enum role role) {
 }
 
 /* Reports a finding about a tensor; the first becomes the fault. */
-__attribute__((format(printf, 3, 4))) static void wrong(struct binder *b, const char *name, const char *format, ...) {
+__attribute__((format(printf, 4, 5))) static void wrong(struct binder *b, enum report_kind kind, const char *name,
+                                                        const char *format, ...) {
     char message[400];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     if (b->wrong++ == 0)
-        fault_set(b->fault, FAULT_MISMATCH, "%s: tensor \"%s\" %s", b->file, name, message);
-    report_say(b->report, REPORT_ERROR, name, "%s", message);
+        fault_set(b->fault, FAULT_MISMATCH, "%s: tensor \"%s\" %s", b->source->file, name, message);
+    report_find(b->source->report, (struct finding){.severity = REPORT_ERROR, .kind = kind, .subject = name}, "%s", message);
 }
 
-static const struct tensor *find(struct binder *b, enum role role, unsigned block) {
+static int is_fused(const struct binder *b, enum role role) {
+    return b->out->layout.layout->scheme->fused && role >= ROLE_Q_WEIGHT && role <= ROLE_V_BIAS;
+}
+
+/* A role's tensor as the file has it: its index, or the set's count; its name; whether it is the transpose of what is used. */
+static size_t locate(const struct binder *b, enum role role, unsigned block, struct layout_name *name, int *bare) {
+    const struct tensor_set *set = b->source->set;
+    *bare = 0;
+    if (role == ROLE_PROJECTION) {
+        size_t index = layout_find_projection(&b->out->layout, set, bare);
+        if (index == set->count) {
+            layout_spell_projection(&b->out->layout, 0, name);
+        } else {
+            const struct named_tensor *item = &set->items[index]; /* found by a name of the table: it fits */
+            memcpy(name->bytes, item->name, item->name_size);
+            name->bytes[item->name_size] = '\0';
+            name->size = item->name_size;
+        }
+        return index;
+    }
+    layout_spell(&b->out->layout, role, block, name);
+    return tensor_find(set, name->bytes, name->size);
+}
+
+/* NULL if it is missing or wrong, which is reported while binding. */
+static const struct tensor *find(struct binder *b, enum role role, unsigned block, struct layout_name *name, int *bare) {
     const struct geometry *g = &b->out->geometry;
-    struct layout_name name;
+    const struct tensor_set *set = b->source->set;
+    const char *config = b->source->config;
     struct shape_text found, expected;
     unsigned rank = roles[role].columns == SIZE_NONE ? 1 : 2;
-    uint64_t shape[2] = {size_of(g, roles[role].rows), size_of(g, roles[role].columns)};
-    layout_spell(b->out->layout, role, block, &name);
-    size_t index = tensor_find(b->set, name.bytes, name.size);
-    if (index == b->set->count) {
-        wrong(b, name.bytes, "is missing; %s calls for it, as %s", b->config, shape_print(&expected, shape, rank));
+    size_t index = locate(b, role, block, name, bare);
+    uint64_t rows = size_of(g, roles[role].rows) * (is_fused(b, role) ? 3 : 1), columns = size_of(g, roles[role].columns);
+    uint64_t shape[2] = {*bare ? columns : rows, *bare ? rows : columns};
+    if (index == set->count) {
+        wrong(b, REPORT_MISSING, name->bytes, "is missing; %s calls for it, as %s", config, shape_print(&expected, shape, rank));
         return NULL;
     }
-    const struct tensor *tensor = &b->set->items[index].tensor;
-    b->used[index] = 1;
+    const struct tensor *tensor = &set->items[index].tensor;
+    if (b->used)
+        b->used[index] = 1;
+    if (tensor->dtype == DTYPE_NONE) {
+        wrong(b, REPORT_MISSING, name->bytes, "is in a shard that is not there");
+        return NULL;
+    }
     if (tensor->rank != rank || memcmp(tensor->shape, shape, rank * sizeof *shape) != 0) {
-        wrong(b, name.bytes, "has shape %s; by %s it is %s", shape_print(&found, tensor->shape, tensor->rank), b->config,
-              shape_print(&expected, shape, rank));
+        wrong(b, REPORT_WRONG, name->bytes, "has shape %s; by %s it is %s", shape_print(&found, tensor->shape, tensor->rank),
+              config, shape_print(&expected, shape, rank));
         return NULL;
     }
     if (!dtype_is_weight(tensor->dtype)) {
-        wrong(b, name.bytes, "has dtype %s; weights are read as F32, F16 or BF16", dtype_name(tensor->dtype));
+        wrong(b, REPORT_WRONG, name->bytes, "has dtype %s; weights are read as F32, F16, BF16, F64, F8_E4M3 or F8_E5M2",
+              dtype_name(tensor->dtype));
         return NULL;
     }
     return tensor;
 }
 
-static void place(struct binder *b, enum role role, unsigned block) {
-    const struct geometry *g = &b->out->geometry;
-    const struct tensor *tensor = find(b, role, block);
-    size_t rows = (size_t)size_of(g, roles[role].rows), columns = (size_t)size_of(g, roles[role].columns);
-    if (!tensor)
-        return;
-    char *owner = role < BLOCK_ROLES ? (char *)&b->out->blocks[block] : (char *)b->out;
-    if (!becomes_floats(role)) {
-        struct matrix matrix = {tensor->data, tensor->dtype, columns * dtype_bits(tensor->dtype) / 8};
-        memcpy(owner + roles[role].place, &matrix, sizeof matrix);
-    } else if (b->filling) {
-        float *to = b->out->vectors + b->vector_floats;
-        const float *held = to;
-        /* raises Invalid for a signalling NaN: not in the host's mode. Held here and not around the walk, because the host's
-         * report callback runs in between, in the mode that is the host's. */
-        uint64_t kept = fpu_hold();
-        b->kernels->widen(tensor->data, tensor->dtype, to, rows * columns);
-        fpu_restore(kept);
-        memcpy(owner + roles[role].place, &held, sizeof held);
-    }
-    if (becomes_floats(role))
-        b->vector_floats += rows * columns;
-    if (!b->filling)
-        b->out->parameters += (uint64_t)rows * columns;
-}
-
-static void walk(struct binder *b) {
-    const struct geometry *g = &b->out->geometry;
-    b->vector_floats = 0;
-    for (int role = ROLE_TOKEN_EMBEDDING; role < ROLES; role++)
-        if (role != ROLE_PROJECTION || g->projection)
-            place(b, (enum role)role, 0);
-    for (unsigned block = 0; block < g->layers; block++)
-        for (int role = 0; role < BLOCK_ROLES; role++)
-            place(b, (enum role)role, block);
-}
-
-static void report_unused(const struct binder *b) {
-    struct fault_text quoted;
-    for (size_t i = 0; i < b->set->count; i++) {
-        const struct named_tensor *item = &b->set->items[i];
-        const char *why = layout_ignorable(item->name, item->name_size);
-        if (b->used[i])
+/* ComfyUI's files in 8 bits keep a factor for each matrix beside it: "q_proj.scale_weight", in newer ones
+ * "q_proj.weight_scale". Factors for rows or blocks are refused by their shape. */
+static const struct tensor *find_scale(struct binder *b, const struct layout_name *of) {
+    static const char weight[] = "weight";
+    static const char *const tails[] = {"scale_weight", "weight_scale"};
+    const struct tensor_set *set = b->source->set;
+    size_t head = of->size - (sizeof weight - 1);
+    if (of->size < sizeof weight || memcmp(of->bytes + head, weight, sizeof weight - 1) != 0)
+        return NULL;
+    for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++) {
+        struct layout_name name;
+        struct shape_text shape;
+        name.size = (size_t)snprintf(name.bytes, sizeof name.bytes, "%.*s%s", (int)head, of->bytes, tails[i]);
+        size_t index = tensor_find(set, name.bytes, name.size);
+        if (index == set->count)
             continue;
-        const char *subject = item->name_size ? fault_quote(&quoted, item->name, item->name_size) : "\"\"";
-        if (why)
-            report_say(b->report, REPORT_NOTE, subject, "not used: %s", why);
-        else
-            report_say(b->report, REPORT_WARNING, subject, "not used: %s does not call for it", b->config);
+        const struct tensor *tensor = &set->items[index].tensor;
+        if (b->used)
+            b->used[index] = 1;
+        if (!dtype_is_weight(tensor->dtype) || tensor->rank > 1 || (tensor->rank == 1 && tensor->shape[0] != 1)) {
+            wrong(b, REPORT_WRONG, name.bytes, "is %s %s; a scale is read as one number for the whole matrix",
+                  dtype_name(tensor->dtype), shape_print(&shape, tensor->shape, tensor->rank));
+            return NULL;
+        }
+        return tensor;
     }
+    return NULL;
 }
 
-static int bind(struct binder *b) {
-    struct text_weights *out = b->out;
-    walk(b);
-    report_unused(b);
-    if (b->wrong > 1) {
-        size_t used = strlen(b->fault->message);
-        snprintf(b->fault->message + used, sizeof b->fault->message - used, " (and %u more)", b->wrong - 1);
-    }
-    if (b->wrong)
-        return b->fault->code;
-    out->vectors = memory_array(b->vector_floats, sizeof *out->vectors);
-    if (!out->vectors)
-        return fault_set(b->fault, FAULT_NO_MEMORY, "%s: no memory for %zu floats of norms and biases", b->file,
-                         b->vector_floats);
-    b->filling = 1;
-    walk(b);
-    out->dtype = out->blocks[0].q.dtype;
+static int read_scale(struct binder *b, const struct tensor *tensor, const char *of, float *out) {
+    uint64_t kept = fpu_hold();
+    b->kernels->widen(tensor->data, tensor->dtype, out, 1);
+    fpu_restore(kept);
+    uint32_t bits = float_to_bits(*out) & 0x7FFFFFFFu;
+    if (bits == 0 || bits >= 0x7F800000u)
+        return fault_set(b->fault, FAULT_FORMAT, "%s: the scale of \"%s\" is zero, infinite or no number, expected another", b->source->file,
+                         of);
     return 0;
 }
 
-int weights_bind(struct text_weights *out, const struct geometry *geometry, const struct tensor_set *set,
-                 const struct kernels *kernels, const char *file, const char *config, const struct report *report,
-                 struct fault *fault) {
-    struct binder b = {.out = out, .set = set, .kernels = kernels, .file = file, .config = config, .report = report,
-                       .fault = fault};
-    *out = (struct text_weights){.geometry = *geometry, .layout = layout_of(set)};
-    if (!out->layout)
-        return fault_set(fault, FAULT_MISMATCH, "%s: holds no text tower: found neither "
-                         "\"text_model.embeddings.token_embedding.weight\" nor \"embeddings.token_embedding.weight\" among its "
-                         "%zu tensors", file, set->count);
+/* [columns, rows] becomes [rows, columns] of the same type. */
+static const unsigned char *transpose(struct binder *b, const struct tensor *tensor, size_t rows, size_t columns) {
+    size_t element = dtype_bits(tensor->dtype) / 8;
+    unsigned char *to = b->out->transposed = memory_array(rows * columns, element);
+    for (size_t row = 0; to && row < rows; row++)
+        for (size_t column = 0; column < columns; column++)
+            memcpy(to + (row * columns + column) * element, tensor->data + (column * rows + row) * element, element);
+    return to;
+}
+
+static int fill_matrix(struct binder *b, enum role role, char *owner, const struct tensor *tensor, const struct layout_name *name,
+                       int bare) {
+    const struct geometry *g = &b->out->geometry;
+    size_t rows = (size_t)size_of(g, roles[role].rows), columns = (size_t)size_of(g, roles[role].columns);
+    size_t pitch = columns * (dtype_bits(tensor->dtype) / 8);
+    size_t part = is_fused(b, role) ? (size_t)(role - ROLE_Q_WEIGHT) / 2 : 0;
+    struct matrix matrix = {tensor->data + part * rows * pitch, tensor->dtype, pitch, 0};
+    const struct tensor *scale = find_scale(b, name);
+    if (scale && read_scale(b, scale, name->bytes, &matrix.scale))
+        return b->fault->code;
+    if (bare && !(matrix.data = transpose(b, tensor, rows, columns)))
+        return fault_set(b->fault, FAULT_NO_MEMORY, "%s: no memory for the projection's transpose", b->source->file);
+    memcpy(owner + roles[role].place, &matrix, sizeof matrix);
+    return 0;
+}
+
+static void fill_vector(struct binder *b, enum role role, char *owner, const struct tensor *tensor, size_t count) {
+    float *to = b->out->vectors + b->vector_floats;
+    const float *held = to;
+    size_t part = is_fused(b, role) ? (size_t)(role - ROLE_Q_WEIGHT) / 2 : 0;
+    /* raises Invalid for a signalling NaN: not in the host's mode. Held here and not around the walk, because the host's
+     * report callback runs in between, in the mode that is the host's. */
+    uint64_t kept = fpu_hold();
+    b->kernels->widen(tensor->data + part * count * (dtype_bits(tensor->dtype) / 8), tensor->dtype, to, count);
+    fpu_restore(kept);
+    memcpy(owner + roles[role].place, &held, sizeof held);
+}
+
+static int place(struct binder *b, enum role role, unsigned block) {
+    const struct geometry *g = &b->out->geometry;
+    struct layout_name name;
+    int bare, status = 0;
+    const struct tensor *tensor = find(b, role, block, &name, &bare);
+    size_t count = (size_t)(size_of(g, roles[role].rows) * size_of(g, roles[role].columns));
+    if (!tensor)
+        return 0;
+    char *owner = role < BLOCK_ROLES ? (char *)&b->out->blocks[block] : (char *)b->out;
+    if (!b->kernels) {
+        const struct tensor *scale = becomes_floats(role) ? NULL : find_scale(b, &name);
+        if (scale && role == ROLE_TOKEN_EMBEDDING)
+            wrong(b, REPORT_WRONG, name.bytes, "has a scale, which is read for the matrices of blocks alone");
+        b->out->parameters += count;
+    } else if (becomes_floats(role)) {
+        fill_vector(b, role, owner, tensor, count);
+    } else {
+        status = fill_matrix(b, role, owner, tensor, &name, bare);
+    }
+    if (becomes_floats(role))
+        b->vector_floats += count;
+    return status;
+}
+
+static int walk(struct binder *b) {
+    const struct geometry *g = &b->out->geometry;
+    int status = 0;
+    b->vector_floats = 0;
+    for (int role = ROLE_TOKEN_EMBEDDING; !status && role < ROLES; role++)
+        if (role != ROLE_PROJECTION || (g->projection && !g->identity))
+            status = place(b, (enum role)role, 0);
+    for (unsigned block = 0; !status && block < g->layers; block++)
+        for (int role = 0; !status && role < BLOCK_ROLES; role++)
+            status = place(b, (enum role)role, block);
+    return status;
+}
+
+int weights_bind(struct text_weights *out, const struct geometry *geometry, const struct found_layout *layout,
+                 const struct weights_source *source, unsigned char *used, struct fault *fault) {
+    struct binder b = {.out = out, .source = source, .fault = fault, .used = used};
+    *out = (struct text_weights){.geometry = *geometry, .layout = *layout};
     out->blocks = memory_array(geometry->layers, sizeof *out->blocks);
-    b.used = memory_array(set->count, 1);
-    int status = out->blocks && b.used ? bind(&b) : fault_set(fault, FAULT_NO_MEMORY, "%s: no memory to bind it", file);
-    memory_free(b.used);
-    if (status)
-        weights_unbind(out);
+    if (!out->blocks)
+        return fault_set(fault, FAULT_NO_MEMORY, "%s: no memory to bind it", source->file);
+    walk(&b);
+    if (b.wrong > 1) {
+        size_t length = strlen(fault->message);
+        snprintf(fault->message + length, sizeof fault->message - length, " (and %u more)", b.wrong - 1);
+    }
+    if (!b.wrong) {
+        out->vectors = memory_array(b.vector_floats, sizeof *out->vectors);
+        if (out->vectors)
+            return 0;
+        fault_set(fault, FAULT_NO_MEMORY, "%s: no memory for %zu floats of norms and biases", source->file, b.vector_floats);
+    }
+    weights_unbind(out);
+    return fault->code;
+}
+
+int weights_fill(struct text_weights *weights, const struct weights_source *source, const struct kernels *kernels,
+                 struct fault *fault) {
+    struct binder b = {.out = weights, .source = source, .kernels = kernels, .fault = fault};
+    int status = walk(&b);
+    weights->dtype = weights->blocks[0].q.dtype;
     return status;
 }
 
 void weights_unbind(struct text_weights *weights) {
     memory_free(weights->blocks);
     memory_free(weights->vectors);
+    memory_free(weights->transposed);
     weights->blocks = NULL;
     weights->vectors = NULL;
+    weights->transposed = NULL;
 }

@@ -14,6 +14,7 @@
 struct clean {
     char *bytes;      /* room for UNICODE_GROWTH * text bytes */
     uint32_t *origin; /* one more */
+    uint32_t *ends;   /* open_clip.c: where what byte i came from ends, as something may have been left out behind it; else NULL */
     size_t count;
 };
 

@@ -12,6 +12,9 @@ struct tokenizer {
     struct added cleaned;    /* looked for in clean text; their own text has been cleaned too */
     char *added_bytes;       /* what both point into */
     int32_t start_id, end_id, pad_id, id_limit;
+    const char *source; /* the file that the vocabulary came from */
+    int pads_by_default;
+    enum tokenizer_mode mode;
 };
 
 /* Finds all ids of the text. */

@@ -50,10 +50,8 @@ def check_strip_spaces(spaces):
     assert {c for c in POINTS if strip.encode("Q" + chr(c)).offsets[0][1] == 2} == spaces
 
 
-def compositions():
+def compositions(nfc, nfd):
     """The part that each code point plays in the reference's NFC."""
-    nfc = normalizers.NFC().normalize_str
-    nfd = normalizers.NFD().normalize_str
     whole = {c: nfd(chr(c)) for c in POINTS}
     composites = [c for c in POINTS if len(whole[c]) > 1 and nfc(chr(c)) == chr(c)]
     # Combining class 1 sorts before every mark of a higher class, 240 behind every mark of a lower one.
@@ -96,7 +94,7 @@ def records():
     assert not (letters & numbers or letters & spaces or numbers & spaces)
     check_strip_spaces(spaces)
     word = words()
-    roles, whole = compositions()
+    roles, whole = compositions(normalizers.NFC().normalize_str, normalizers.NFD().normalize_str)
     lower = normalizers.Lowercase().normalize_str
     out = {}
     for c in POINTS:
@@ -124,8 +122,8 @@ def numbers_in_rows(values):
     return "\n".join("    " + r for r in rows + [row])
 
 
-def table():
-    of = records()
+def stages(of):
+    """A two-stage table of each code point's (flags, lower): the records, the blocks, and which blocks there are."""
     surrogate = ("UNICODE_OTHER | UNICODE_PLAIN", 0)
     kinds = {surrogate: 0}
     blocks, first_stage = {}, []
@@ -134,6 +132,29 @@ def table():
         first_stage.append(blocks.setdefault(block, len(blocks)))
     assert len(kinds) <= 256 and len(blocks) <= 65536
     lines = "\n".join(f"    {{{lower}, {flags}}}," for flags, lower in kinds)
+    return kinds, first_stage, blocks, lines
+
+
+def arrays(name, of):
+    """The three arrays that hold `of`."""
+    kinds, first_stage, blocks, lines = stages(of)
+    return f"""const struct unicode_record {name}_records[{len(kinds)}] = {{
+{lines}
+}};
+
+const uint16_t {name}_blocks[{len(first_stage)}] = {{
+{numbers_in_rows(first_stage)}
+}};
+
+const uint8_t {name}_kinds[{len(blocks)}][{BLOCK}] = {{
+{chr(10).join("    {" + chr(10) + numbers_in_rows(block) + chr(10) + "    }," for block in blocks)}
+}};
+"""
+
+
+def table():
+    of = records()
+    kinds, first_stage, blocks, _ = stages(of)
     library = f"tokenizers {tokenizers.__version__}"
     return f"""/* unicode_table.c - what each code point is to the reference tokenizer. Generated, do not edit:
  * encoder/text/make_unicode_table.py asked {library} (its regular expressions, NFC, Lowercase and added
@@ -144,18 +165,7 @@ def table():
 
 const char *const unicode_reference = "{library}";
 
-const struct unicode_record unicode_records[{len(kinds)}] = {{
-{lines}
-}};
-
-const uint16_t unicode_blocks[{len(first_stage)}] = {{
-{numbers_in_rows(first_stage)}
-}};
-
-const uint8_t unicode_kinds[{len(blocks)}][{BLOCK}] = {{
-{chr(10).join("    {" + chr(10) + numbers_in_rows(block) + chr(10) + "    }," for block in blocks)}
-}};
-"""
+{arrays("unicode", of)}"""
 
 
 def main():

@@ -15,6 +15,9 @@
 #include "../base/utf8.h"
 #include "unicode_table.h"
 
+/* Of the canonical decomposition of one code point (Unicode 16 has four, of three bytes: room is never short). */
+#define MOST_PARTS 4
+
 static unsigned class_of(int32_t point) {
     return (unsigned)utf8proc_get_property(point)->combining_class & 255u;
 }
@@ -60,19 +63,26 @@ static void order_marks(int32_t *points, size_t count, int32_t *spare) {
     }
 }
 
-size_t normalise_segment(const char *text, size_t bytes, int32_t *points, int32_t *spare) {
-    size_t count = 0;
-    for (size_t i = 0; i < bytes;) {
-        uint32_t point = 0;
-        int boundary = 0;
-        size_t room = UNICODE_PARTS * bytes - count;
-        i += utf8_decode(text + i, bytes - i, &point);
-        utf8proc_ssize_t parts = utf8proc_decompose_char((int32_t)point, points + count, (utf8proc_ssize_t)room,
-                                                         UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, &boundary);
-        count += parts > 0 && (size_t)parts <= room ? (size_t)parts : 0; /* GCOVR_EXCL_BR_LINE: UNICODE_PARTS is the most */
-    }
+size_t normalise_add(uint32_t point, int32_t *points, size_t count) {
+    int boundary = 0;
+    utf8proc_ssize_t parts = utf8proc_decompose_char((int32_t)point, points + count, MOST_PARTS,
+                                                     UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, &boundary);
+    return count + (parts > 0 && parts <= MOST_PARTS ? (size_t)parts : 0); /* GCOVR_EXCL_BR_LINE: no point has more */
+}
+
+size_t normalise_finish(int32_t *points, size_t count, int32_t *spare) {
     order_marks(points, count, spare);
     utf8proc_ssize_t composed =
         utf8proc_normalize_utf32(points, (utf8proc_ssize_t)count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     return composed > 0 ? (size_t)composed : 0;
+}
+
+size_t normalise_segment(const char *text, size_t bytes, int32_t *points, int32_t *spare) {
+    size_t count = 0;
+    for (size_t i = 0; i < bytes;) {
+        uint32_t point = 0;
+        i += utf8_decode(text + i, bytes - i, &point);
+        count = normalise_add(point, points, count);
+    }
+    return normalise_finish(points, count, spare);
 }

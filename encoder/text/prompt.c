@@ -40,6 +40,6 @@ int tokenizer_frame(const struct tokenizer *tokenizer, const char *text, size_t 
     return 0;
 }
 
-size_t tokenizer_frame_scratch_bytes(size_t text_bytes) {
-    return tokenizer_scratch_bytes(text_bytes);
+size_t tokenizer_frame_scratch_bytes(const struct tokenizer *tokenizer, size_t text_bytes) {
+    return tokenizer_scratch_bytes(tokenizer, text_bytes);
 }

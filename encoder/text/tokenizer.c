@@ -1,4 +1,4 @@
-/* tokenizer.c - builds a tokenizer from its files, and leads a text through its parts.
+/* tokenizer.c - builds a tokenizer from its files. Knows nothing of texts: see run.c.
  */
 #include "tokenizer.h"
 
@@ -10,7 +10,6 @@
 #include "../format/vocab.h"
 #include "clean.h"
 #include "inside.h"
-#include "split.h"
 
 /* ---- building ---- */
 
@@ -61,6 +60,26 @@ static int set_merges(struct tokenizer *tokenizer, const struct vocab *vocab, st
                                             : "collides with too many other merges, expected those of a vocabulary");
     }
     return 0;
+}
+
+/* Takes the padding token out of the special ones, or puts it among them to be cut out wherever it stands. There is room:
+ * every form but the compact one has it among them, and that one has room for one more. */
+static void settle_pad(struct vocab *vocab, enum pad_in_text pad_in_text) {
+    int32_t pad = vocab->pad_id;
+    if (pad_in_text == PAD_AS_FILES_SAY || pad == vocab->start_id || pad == vocab->end_id)
+        return;
+    size_t kept = 0;
+    struct vocab_text content = {NULL, 0};
+    for (size_t i = 0; i < vocab->added_count; i++) {
+        if (vocab->added[i].id == pad)
+            content = vocab->added[i].content;
+        else
+            vocab->added[kept++] = vocab->added[i];
+    }
+    vocab->added_count = kept;
+    if (pad_in_text == PAD_IS_SPECIAL)
+        vocab->added[vocab->added_count++] =
+            (struct vocab_added){.content = content.bytes ? content : vocab->tokens[pad], .id = pad};
 }
 
 /* The tokens of one kind, in order. Cleaned ones are found in clean text, so theirs is cleaned too. */
@@ -128,21 +147,47 @@ static int build(struct tokenizer *tokenizer, const struct vocab *vocab, struct 
         if (vocab->added[i].id >= tokenizer->id_limit)
             tokenizer->id_limit = vocab->added[i].id + 1;
     }
+    const int32_t named[] = {vocab->start_id, vocab->end_id, vocab->pad_id}; /* need not be among the added ones any more */
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        if (named[i] >= tokenizer->id_limit)
+            tokenizer->id_limit = named[i] + 1;
+    }
     return status;
 }
 
-int tokenizer_open_files(struct tokenizer **out, const struct vocab_files *files, tokenizer_note *note, void *user,
+/* The file that holds the vocabulary: tokenizer.json counts before the pair, the pair before the compact form. */
+static enum vocab_file_kind source_of(const struct vocab_files *files) {
+    return files->of[VOCAB_TOKENIZER_JSON].bytes                                           ? VOCAB_TOKENIZER_JSON
+           : files->of[VOCAB_VOCAB_JSON].bytes && files->of[VOCAB_MERGES_TXT].bytes ? VOCAB_VOCAB_JSON
+                                                                                           : VOCAB_COMPACT;
+}
+
+int tokenizer_open_files(struct tokenizer **out, const struct vocab_files *files,
+                         const struct tokenizer_options *options, tokenizer_note *note, void *user,
                          struct fault *fault) {
+    static const struct tokenizer_options defaults = {.default_pad = -1};
     struct vocab vocab;
     *out = NULL;
+    if (!options)
+        options = &defaults;
     struct tokenizer *tokenizer = memory_array(1, sizeof *tokenizer);
     if (!tokenizer)
         return fault_set(fault, FAULT_NO_MEMORY, "no memory for a tokenizer");
-    int status = vocab_parse(&vocab, files, note, user, fault);
+    int status = vocab_parse(&vocab, files, options->default_pad, note, user, fault);
     if (!status) {
+        if (options->mode == TOKENIZER_OPEN_CLIP) { /* knows its own special strings, and pads with zeros */
+            vocab.added_count = 0;
+            vocab.pad_id = 0;
+        } else {
+            settle_pad(&vocab, options->pad_in_text);
+        }
         status = build(tokenizer, &vocab, fault);
         vocab_free(&vocab);
     }
+    enum vocab_file_kind source = source_of(files);
+    tokenizer->source = vocab_file_names[source];
+    tokenizer->pads_by_default = source == VOCAB_COMPACT && options->mode == TOKENIZER_TRANSFORMERS;
+    tokenizer->mode = options->mode;
     if (status)
         tokenizer_close(tokenizer);
     else
@@ -150,15 +195,27 @@ int tokenizer_open_files(struct tokenizer **out, const struct vocab_files *files
     return status;
 }
 
-int tokenizer_open(struct tokenizer **out, const char *path, tokenizer_note *note, void *user, struct fault *fault) {
+static int open_read(struct tokenizer **out, struct vocab_files *files, const struct tokenizer_options *options,
+                     tokenizer_note *note, void *user, struct fault *fault) {
+    int status = tokenizer_open_files(out, files, options, note, user, fault);
+    vocab_files_free(files);
+    return status;
+}
+
+int tokenizer_open(struct tokenizer **out, const char *path, const struct tokenizer_options *options,
+                   tokenizer_note *note, void *user, struct fault *fault) {
     struct vocab_files files;
     *out = NULL;
     int status = vocab_files_read(&files, path, fault);
-    if (status)
-        return status;
-    status = tokenizer_open_files(out, &files, note, user, fault);
-    vocab_files_free(&files);
-    return status;
+    return status ? status : open_read(out, &files, options, note, user, fault);
+}
+
+int tokenizer_open_compact(struct tokenizer **out, const char *directory, const struct tokenizer_options *options,
+                           tokenizer_note *note, void *user, struct fault *fault) {
+    struct vocab_files files;
+    *out = NULL;
+    int status = vocab_files_read_compact(&files, directory, fault);
+    return status ? status : open_read(out, &files, options, note, user, fault);
 }
 
 void tokenizer_close(struct tokenizer *tokenizer) {
@@ -174,7 +231,20 @@ void tokenizer_close(struct tokenizer *tokenizer) {
 int tokenizer_is_in(const char *directory) {
     return file_exists(directory, vocab_file_names[VOCAB_TOKENIZER_JSON]) ||
            (file_exists(directory, vocab_file_names[VOCAB_VOCAB_JSON]) &&
-            file_exists(directory, vocab_file_names[VOCAB_MERGES_TXT]));
+            file_exists(directory, vocab_file_names[VOCAB_MERGES_TXT])) ||
+           tokenizer_compact_is_in(directory);
+}
+
+int tokenizer_compact_is_in(const char *directory) {
+    return file_exists(directory, vocab_file_names[VOCAB_COMPACT]);
+}
+
+const char *tokenizer_source(const struct tokenizer *tokenizer) {
+    return tokenizer->source;
+}
+
+int tokenizer_pads_by_default(const struct tokenizer *tokenizer) {
+    return tokenizer->pads_by_default;
 }
 
 int32_t tokenizer_start_id(const struct tokenizer *tokenizer) {
@@ -191,126 +261,4 @@ int32_t tokenizer_pad_id(const struct tokenizer *tokenizer) {
 
 int32_t tokenizer_id_limit(const struct tokenizer *tokenizer) {
     return tokenizer->id_limit;
-}
-
-/* ---- scratch ----
- *
- *     origin  uint32_t [growth * bytes + 1]
- *     work    uint32_t [BPE_SCRATCH * growth * bytes]: code points of a segment while cleaning, merging afterwards
- *     clean   char     [growth * bytes]
- */
-_Static_assert(BPE_SCRATCH *UNICODE_GROWTH >= 2 * UNICODE_PARTS, "cleaning fits into the room for merging");
-
-size_t tokenizer_scratch_bytes(size_t text_bytes) {
-    if (text_bytes > TOKENIZER_TEXT_LIMIT)
-        return SIZE_MAX;
-    size_t clean = UNICODE_GROWTH * text_bytes;
-    return (clean + 1 + BPE_SCRATCH * clean) * sizeof(uint32_t) + clean;
-}
-
-size_t tokenizer_id_count_limit(size_t text_bytes) {
-    return text_bytes > TOKENIZER_TEXT_LIMIT ? SIZE_MAX : UNICODE_GROWTH * text_bytes;
-}
-
-/* ---- running ---- */
-
-struct run {
-    const struct tokenizer *tokenizer;
-    struct ids *ids;
-    struct clean clean;
-    uint32_t *work;
-    size_t after; /* the clean byte whose origin is the next after that of the byte that was asked for last */
-};
-
-/* Where the text ends that clean byte `at` came from. */
-static uint64_t end_of(struct run *run, size_t at) {
-    const uint32_t *origin = run->clean.origin;
-    if (run->after <= at || origin[run->after - 1] != origin[at]) /* GCOVR_EXCL_BR_LINE: pieces come in order, so no other */
-        run->after = at + 1;
-    while (run->after < run->clean.count && origin[run->after] == origin[at])
-        run->after++;
-    return origin[run->after];
-}
-
-static void add_id(struct run *run, int32_t id, size_t begin, size_t end) {
-    ids_add(run->ids, id, run->clean.origin[begin], end_of(run, end - 1));
-}
-
-static void run_piece(struct run *run, size_t begin, size_t end) {
-    const int32_t *ids;
-    const uint32_t *begins;
-    size_t size = end - begin;
-    size_t count = bpe_merge(&run->tokenizer->bpe, run->clean.bytes + begin, size, run->work, &ids, &begins);
-    for (size_t i = 0; i < count; i++)
-        add_id(run, ids[i], begin + begins[i], begin + (i + 1 < count ? begins[i + 1] : size));
-}
-
-static void run_clean(struct run *run) {
-    struct added_walk walk;
-    struct added_cut cut;
-    added_start(&walk, &run->tokenizer->cleaned, run->clean.bytes, run->clean.count);
-    while (added_next(&walk, &cut)) {
-        if (cut.token) {
-            if (cut.begin < cut.end)
-                add_id(run, cut.token->id, cut.begin, cut.end);
-            else /* all of it is white space that the token before took along */
-                ids_add(run->ids, cut.token->id, run->clean.origin[cut.begin], run->clean.origin[cut.begin]);
-            continue;
-        }
-        struct split split = {.text = run->clean.bytes, .at = cut.begin, .end = cut.end};
-        size_t begin, end;
-        while (split_next(&split, &begin, &end))
-            run_piece(run, begin, end);
-    }
-}
-
-static size_t first_invalid(const char *text, size_t size) {
-    size_t at = 0;
-    while (at < size) {
-        uint64_t eight;
-        if (size - at >= sizeof eight) {
-            memcpy(&eight, text + at, sizeof eight);
-            if (!(eight & 0x8080808080808080u)) {
-                at += sizeof eight;
-                continue;
-            }
-        }
-        size_t length = utf8_length(text + at, size - at);
-        if (length == 0)
-            return at;
-        at += length;
-    }
-    return size;
-}
-
-int tokenizer_run(const struct tokenizer *tokenizer, const char *text, size_t text_bytes, void *scratch,
-                  struct ids *ids, struct fault *fault) {
-    if (text_bytes > TOKENIZER_TEXT_LIMIT)
-        return fault_set(fault, FAULT_LIMIT, "the text has %zu bytes, expected at most %d", text_bytes,
-                         TOKENIZER_TEXT_LIMIT);
-    size_t invalid = first_invalid(text, text_bytes);
-    if (invalid < text_bytes) {
-        struct fault_text quoted;
-        size_t shown = text_bytes - invalid < 4 ? text_bytes - invalid : 4;
-        return fault_set(fault, FAULT_TEXT, "the text: found \"%s\" at byte %zu, expected UTF-8",
-                         fault_quote(&quoted, text + invalid, shown), invalid);
-    }
-    size_t room = UNICODE_GROWTH * text_bytes;
-    uint32_t *origin = scratch;
-    struct run run = {.tokenizer = tokenizer, .ids = ids, .work = origin + room + 1};
-    run.clean = (struct clean){.bytes = (char *)(run.work + BPE_SCRATCH * room), .origin = origin};
-    struct added_walk walk;
-    struct added_cut cut;
-    added_start(&walk, &tokenizer->as_written, text, text_bytes);
-    while (added_next(&walk, &cut)) {
-        if (cut.token) {
-            ids_add(ids, cut.token->id, cut.begin, cut.end);
-            continue;
-        }
-        int32_t *points = (int32_t *)run.work;
-        clean_text(text, cut.begin, cut.end, &run.clean, points, points + UNICODE_PARTS * (cut.end - cut.begin));
-        run.after = 0;
-        run_clean(&run);
-    }
-    return 0;
 }

@@ -24,6 +24,11 @@
 #define UNICODE_WORD 16u      /* beside it, an added token that must be a single word is none */
 #define UNICODE_LOWER_TWO 32u /* U+0130 alone: its lower case is i and U+0307 */
 
+/* Of open_clip_table.h's records alone: what a capital sigma looks at, and digits. */
+#define UNICODE_CASED 64u
+#define UNICODE_CASE_IGNORABLE 128u /* counts as neither, and is looked over */
+#define UNICODE_DECIMAL 256u
+
 /* Bounds, checked where the table is made: bytes that one byte of text can become, and code points of NFD per byte. */
 #define UNICODE_GROWTH 3
 #define UNICODE_PARTS 2

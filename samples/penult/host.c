@@ -78,6 +78,9 @@ static void keep_finding(void *user, const penult_report *report) {
     host->findings = grown;
     struct finding *finding = &grown[host->finding_count];
     finding->severity = report->severity;
+    finding->kind = report->kind;
+    finding->tensors = report->tensors;
+    finding->bytes = report->bytes;
     finding->subject = strdup(report->subject != NULL ? report->subject : "");
     finding->message = strdup(report->message != NULL ? report->message : "");
     if (finding->subject == NULL || finding->message == NULL) {
@@ -131,7 +134,12 @@ int host_open(struct host *host, const struct options *options) {
         .access = options->access,
         .path = options->model,
         .tokenizer_path = options->tokenizer,
+        .tokenizer_mode = options->tokenizer_mode,
+        .pad_in_text = options->pad_in_text,
         .activation = options->activation,
+        .tower = options->tower,
+        .heads = options->heads,
+        .flags = options->tensors ? PENULT_OPEN_LIST_TENSORS : 0,
         .report = keep_finding,
         .progress = show_opening,
         .user = host,
@@ -177,12 +185,20 @@ const char *host_severity(uint32_t severity) {
     return severity == PENULT_REPORT_NOTE ? "note" : severity == PENULT_REPORT_WARNING ? "warning" : "error";
 }
 
+const char *host_about(uint32_t kind) {
+    static const char *const names[] = {"other", "format",  "layout",  "tower", "assumption",
+                                        "used",  "ignored", "missing", "wrong", "unexpected"};
+    return kind < sizeof names / sizeof names[0] ? names[kind] : names[0];
+}
+
 const char *host_dtype(uint32_t dtype) {
-    return dtype == PENULT_F32 ? "f32" : dtype == PENULT_F16 ? "f16" : dtype == PENULT_BF16 ? "bf16" : "unknown";
+    static const char *const names[] = {"none", "f32", "f16", "bf16", "f64", "f8_e4m3", "f8_e5m2"};
+    return dtype < sizeof names / sizeof names[0] ? names[dtype] : "unknown";
 }
 
 const char *host_activation(uint32_t activation) {
-    return activation == PENULT_GELU ? "gelu" : activation == PENULT_QUICK_GELU ? "quick_gelu" : "unknown";
+    return activation == PENULT_GELU ? "gelu" : activation == PENULT_QUICK_GELU ? "quick_gelu"
+           : activation == 0 ? "none" : "unknown";
 }
 
 static void id_json(json into, const char *key, int32_t id) {
@@ -200,7 +216,11 @@ void host_json(const struct host *host, const struct options *options, json into
     json_add_string(plugin, "path", host->plugin_path);
     json_add_string(plugin, "version", host->plugin_version);
     json model = json_add_object(into, "model");
-    json_add_string(model, "path", options->model);
+    if (options->model != NULL) {
+        json_add_string(model, "path", options->model);
+    } else {
+        json_add_null(model, "path");
+    }
     json_add_integer(model, "width", info->width);
     json_add_integer(model, "layers", info->layers);
     json_add_integer(model, "heads", info->heads);
@@ -212,20 +232,34 @@ void host_json(const struct host *host, const struct options *options, json into
     json_add_real(model, "norm_epsilon", info->norm_epsilon);
     json_add_string(model, "dtype", host_dtype(info->dtype));
     json_add_string(model, "layout", info->layout);
+    json_add_string(model, "tower", info->tower);
     json_add_string(model, "kernels", info->kernels);
     json_add_string(model, "access", info->access == PENULT_COPY ? "copy" : "map");
     json_add_unsigned(model, "parameters", info->parameters);
     json_add_unsigned(model, "bytes_file", info->bytes_file);
     json_add_unsigned(model, "bytes_mapped", info->bytes_mapped);
+    json_add_unsigned(model, "bytes_used", info->bytes_used);
+    json_add_unsigned(model, "tensors_used", info->tensors_used);
+    json_add_unsigned(model, "files", info->files);
     id_json(model, "start_id", info->start_id);
     id_json(model, "end_id", info->end_id);
     id_json(model, "pad_id", info->pad_id);
+    json_add_string(model, "tokenizer_mode",
+                    options->tokenizer_mode == PENULT_TOKENIZER_OPEN_CLIP ? "open_clip" : "transformers");
+    json_add_string(model, "pad_in_text", options->pad_in_text == PENULT_PAD_IS_TEXT      ? "text"
+                                          : options->pad_in_text == PENULT_PAD_IS_SPECIAL ? "special"
+                                                                                          : "files");
     json findings = json_add_array(into, "findings");
     for (size_t i = 0; i < host->finding_count; i++) {
         json finding = json_add_object(findings, NULL);
         json_add_string(finding, "severity", host_severity(host->findings[i].severity));
+        json_add_string(finding, "about", host_about(host->findings[i].kind));
         json_add_string(finding, "subject", host->findings[i].subject);
         json_add_string(finding, "message", host->findings[i].message);
+        if (host->findings[i].tensors > 0) {
+            json_add_unsigned(finding, "tensors", host->findings[i].tensors);
+            json_add_unsigned(finding, "bytes", host->findings[i].bytes);
+        }
     }
     json_add_bool(into, "findings_complete", !host->findings_lost);
 }

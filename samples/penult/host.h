@@ -14,6 +14,9 @@
 /* A penult_report that outlives its call. */
 struct finding {
     uint32_t severity;
+    uint32_t kind;
+    uint64_t tensors;
+    uint64_t bytes;
     char *subject;
     char *message;
 };
@@ -46,7 +49,10 @@ void host_close(struct host *host);
 /* "note", "warning" or "error". */
 const char *host_severity(uint32_t severity);
 
-/* "f32", "f16", "bf16"; "gelu", "quick_gelu". */
+/* "format", "layout", "tower", ... as PENULT_ABOUT_ has them. */
+const char *host_about(uint32_t kind);
+
+/* "f32", "f16", "bf16", "f64", "f8_e4m3", "f8_e5m2"; "gelu", "quick_gelu". */
 const char *host_dtype(uint32_t dtype);
 const char *host_activation(uint32_t activation);
 

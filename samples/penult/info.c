@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "host.h"
 #include "interrupt.h"
+#include "progress.h"
 #include "say.h"
 
 static void show_id(const char *name, int32_t id) {
@@ -16,7 +17,34 @@ static void show_id(const char *name, int32_t id) {
     }
 }
 
-static void show(const struct host *host, const struct options *options) {
+static int32_t show_hashing(void *user, const penult_progress *progress) {
+    struct host *host = user;
+    progress_show(&host->progress, "hashing", progress->done, progress->total, "bytes");
+    return interrupt_pending();
+}
+
+/* What the plugin found in the files, in columns: severity, what it is about, the thing, the sentence. */
+static void show_findings(const struct host *host) {
+    size_t widest = 0;
+    for (size_t i = 0; i < host->finding_count; i++) {
+        size_t length = strlen(host->findings[i].subject);
+        widest = length > widest && length <= 40 ? length : widest;
+    }
+    if (host->finding_count > 0) {
+        printf("\n%-8s  %-10s  %-*s  %s\n", "severity", "about", (int)widest, "what", "found");
+    }
+    for (size_t i = 0; i < host->finding_count; i++) {
+        const struct finding *finding = &host->findings[i];
+        size_t length = strlen(finding->subject);
+        printf("%-8s  %-10s  ", host_severity(finding->severity), host_about(finding->kind));
+        say_text(stdout, finding->subject, length, 200);
+        printf("%*s  ", length < widest ? (int)(widest - length) : 0, "");
+        say_text(stdout, finding->message, strlen(finding->message), 1000);
+        putchar('\n');
+    }
+}
+
+static void show(const struct host *host, const struct options *options, const char *digest) {
     const penult_model_info *info = &host->info;
     char count[SAY_COUNT_MAX];
     printf("%-14s  %s\n", "model", options->model);
@@ -35,8 +63,11 @@ static void show(const struct host *host, const struct options *options) {
     printf("%-14s  %.9g\n", "norm epsilon", info->norm_epsilon);
     printf("%-14s  %s\n", "stored as", host_dtype(info->dtype));
     printf("%-14s  %s\n", "layout", info->layout);
+    printf("%-14s  %s\n", "tower", info->tower);
     printf("%-14s  %s\n", "parameters", say_count(count, info->parameters));
-    printf("%-14s  %s bytes\n", "file", say_count(count, info->bytes_file));
+    printf("%-14s  %s bytes in %u file%s\n", info->files == 1 ? "file" : "files", say_count(count, info->bytes_file), info->files,
+           info->files == 1 ? "" : "s");
+    printf("%-14s  %s bytes in %u tensors\n", "used", say_count(count, info->bytes_used), info->tensors_used);
     printf("%-14s  %s bytes, %s\n", "weights", say_count(count, info->bytes_mapped),
            info->access == PENULT_COPY ? "copied into memory" : "mapped and used in place");
     show_id("start id", info->start_id);
@@ -45,31 +76,50 @@ static void show(const struct host *host, const struct options *options) {
     printf("%-14s  %s\n", "kernels", info->kernels);
     printf("%-14s  %s, penult %s\n", "plugin", host->plugin_path, host->plugin_version);
     printf("%-14s  %.1f ms\n", "opened in", host->open_seconds * 1e3);
-    for (size_t i = 0; i < host->finding_count; i++) {
-        const struct finding *finding = &host->findings[i];
-        printf("%-14s  ", host_severity(finding->severity));
-        say_text(stdout, finding->subject, strlen(finding->subject), 200);
-        fputs(": ", stdout);
-        say_text(stdout, finding->message, strlen(finding->message), 1000);
-        putchar('\n');
+    if (digest != NULL) {
+        printf("%-14s  %s\n", "values", digest);
     }
+    show_findings(host);
+}
+
+/* What the values are, whatever file they came from; 64 hexadecimal digits. */
+static int make_digest(struct host *host, const struct options *options, char digest[65]) {
+    uint8_t bytes[32];
+    penult_error error;
+    progress_begin(&host->progress, options->quiet);
+    int32_t status = host->api->model_hash(host->model, bytes, show_hashing, host, &error);
+    progress_end(&host->progress);
+    if (status != PENULT_OK) {
+        return say_failed("%s", interrupt_pending() ? "interrupted while the values were being hashed" : error.message);
+    }
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        snprintf(digest + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return STATUS_OK;
 }
 
 int command_info(const struct options *options) {
     struct host host;
     interrupt_watch();
+    char digest[65];
     int status = host_open(&host, options);
+    if (status == STATUS_OK && options->hash) {
+        status = make_digest(&host, options, digest);
+    }
     if (status == STATUS_OK && options->json) {
         bool failed;
         json root = json_begin(&failed);
         json_add_string(root, "command", "info");
         host_json(&host, options, root);
+        if (options->hash) {
+            json_add_string(root, "values", digest);
+        }
         json seconds = json_add_object(root, "seconds");
         json_add_real(seconds, "open", host.open_seconds);
         status = json_print(root);
         json_end(root);
     } else if (status == STATUS_OK && !options->quiet) {
-        show(&host, options);
+        show(&host, options, options->hash ? digest : NULL);
     }
     host_close(&host);
     if (status != STATUS_OK) {

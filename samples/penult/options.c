@@ -10,8 +10,9 @@
 
 enum option {
     OPTION_LAYER, OPTION_FINAL_NORM, OPTION_POOLED, OPTION_OUT, OPTION_HEATMAP, OPTION_DTYPE, OPTION_THREADS,
-    OPTION_KERNELS, OPTION_TOKENIZER, OPTION_ACTIVATION, OPTION_COPY, OPTION_PLUGIN, OPTION_PROMPTS, OPTION_BODY,
-    OPTION_JSON, OPTION_QUIET, OPTION_HELP, OPTION_VERSION
+    OPTION_KERNELS, OPTION_TOKENIZER, OPTION_VOCAB, OPTION_OPEN_CLIP, OPTION_PAD_IN_TEXT, OPTION_ACTIVATION, OPTION_COPY,
+    OPTION_PLUGIN, OPTION_PROMPTS, OPTION_BODY, OPTION_JSON, OPTION_QUIET, OPTION_HELP, OPTION_VERSION, OPTION_TOWER,
+    OPTION_HEADS, OPTION_HASH, OPTION_TENSORS
 };
 
 #define ENCODE (1u << COMMAND_ENCODE)
@@ -35,8 +36,15 @@ static const struct {
     {"threads", OPTION_THREADS, true, ENCODE},
     {"kernels", OPTION_KERNELS, true, ENCODE},
     {"tokenizer", OPTION_TOKENIZER, true, ENCODE | TOKENIZE | INFO},
+    {"vocab", OPTION_VOCAB, false, TOKENIZE}, /* or --vocab=FILE */
+    {"open-clip", OPTION_OPEN_CLIP, false, ENCODE | TOKENIZE | INFO},
+    {"pad-in-text", OPTION_PAD_IN_TEXT, true, ENCODE | TOKENIZE | INFO},
     {"activation", OPTION_ACTIVATION, true, ENCODE | TOKENIZE | INFO},
     {"copy", OPTION_COPY, false, ENCODE | INFO},
+    {"tower", OPTION_TOWER, true, ENCODE | TOKENIZE | INFO},
+    {"heads", OPTION_HEADS, true, ENCODE | TOKENIZE | INFO},
+    {"hash", OPTION_HASH, false, INFO},
+    {"tensors", OPTION_TENSORS, false, INFO},
     {"plugin", OPTION_PLUGIN, true, ENCODE | TOKENIZE | INFO | VERSION},
     {"prompts", OPTION_PROMPTS, true, ENCODE | TOKENIZE},
     {"body", OPTION_BODY, false, TOKENIZE},
@@ -136,6 +144,14 @@ static int set_activation(struct options *options, const char *value) {
     return STATUS_OK;
 }
 
+static int set_pad_in_text(struct options *options, const char *value) {
+    static const struct word words[] = {{"text", PENULT_PAD_IS_TEXT}, {"special", PENULT_PAD_IS_SPECIAL}};
+    if (!read_word(words, sizeof words / sizeof words[0], value, &options->pad_in_text)) {
+        return say_usage("--pad-in-text takes text or special; found \"%s\"", value);
+    }
+    return STATUS_OK;
+}
+
 static int set_kernels(struct options *options, const char *value) {
     static const struct word words[] = {{"best", 0},
                                         {"scalar", PENULT_KERNELS_SCALAR},
@@ -158,6 +174,15 @@ static int set_threads(struct options *options, const char *value) {
     return STATUS_OK;
 }
 
+static int set_heads(struct options *options, const char *value) {
+    int64_t heads;
+    if (!read_number(value, 1, 1024, &heads)) {
+        return say_usage("--heads takes a whole number from 1 to 1024; found \"%s\"", value);
+    }
+    options->heads = (uint32_t)heads;
+    return STATUS_OK;
+}
+
 static int apply(struct options *options, enum option option, const char *value) {
     switch (option) {
     case OPTION_LAYER: return add_layer(options, value);
@@ -170,6 +195,13 @@ static int apply(struct options *options, enum option option, const char *value)
     case OPTION_OUT: options->outs[options->out_count++] = value; break;
     case OPTION_HEATMAP: options->heatmap = value; break;
     case OPTION_TOKENIZER: options->tokenizer = value; break;
+    case OPTION_TOWER: options->tower = value; break;
+    case OPTION_HEADS: return set_heads(options, value);
+    case OPTION_HASH: options->hash = true; break;
+    case OPTION_TENSORS: options->tensors = true; break;
+    case OPTION_VOCAB: options->tokenizer = *value != '\0' ? value : options->tokenizer; break;
+    case OPTION_OPEN_CLIP: options->tokenizer_mode = PENULT_TOKENIZER_OPEN_CLIP; break;
+    case OPTION_PAD_IN_TEXT: return set_pad_in_text(options, value);
     case OPTION_COPY: options->access = PENULT_COPY; break;
     case OPTION_PLUGIN: options->plugin = value; break;
     case OPTION_PROMPTS: options->sources[options->source_count++] = (struct prompt_source){value, true}; break;
@@ -196,6 +228,9 @@ static int read_option(struct options *options, int argc, char **argv, int *at, 
             return say_usage("--%s means nothing to \"penult %s\"; \"penult help %s\" lists its options", table[i].name,
                              command, command);
         }
+        if (table[i].option == OPTION_VOCAB) {
+            return apply(options, OPTION_VOCAB, equals != NULL ? equals + 1 : "");
+        }
         if (!table[i].takes_value) {
             return equals != NULL ? say_usage("--%s takes no value; found \"%s\"", table[i].name, equals + 1)
                                   : apply(options, table[i].option, "");
@@ -212,7 +247,7 @@ static int read_option(struct options *options, int argc, char **argv, int *at, 
 static int read_argument(struct options *options, const char *argument, bool options_ended) {
     if (options->command == COMMAND_HELP && options->topic == NULL) {
         options->topic = argument;
-    } else if (options->command != COMMAND_HELP && options->model == NULL) {
+    } else if (options->command != COMMAND_HELP && options->model == NULL && !options->vocab) {
         options->model = argument;
     } else if (options->command == COMMAND_ENCODE || options->command == COMMAND_TOKENIZE) {
         bool from_file = strcmp(argument, "-") == 0 && !options_ended;
@@ -238,8 +273,8 @@ static int check(const struct options *options, const char *command) {
     if (options->command == COMMAND_HELP || options->command == COMMAND_VERSION) {
         return STATUS_OK;
     }
-    if (options->model == NULL) {
-        return say_usage("%s: which model? Give the directory that holds config.json and model.safetensors", command);
+    if (options->model == NULL && !options->vocab) {
+        return say_usage("%s: which model? Give a safetensors file, an index of shards, or a directory that holds one", command);
     }
     if (options->command == COMMAND_INFO) {
         return STATUS_OK;
@@ -259,6 +294,16 @@ static int check(const struct options *options, const char *command) {
 static bool asks_for(int argc, char **argv, const char *option) {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], option) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --vocab or --vocab=FILE. Known before the arguments are read: with it the first of them is not a model. */
+static bool asks_for_vocab(int argc, char **argv) {
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--vocab") == 0 || strncmp(argv[i], "--vocab=", sizeof "--vocab=" - 1) == 0) {
             return true;
         }
     }
@@ -294,6 +339,7 @@ int options_parse(struct options *options, int argc, char **argv) {
             return status;
         }
         first = 2;
+        options->vocab = options->command == COMMAND_TOKENIZE && asks_for_vocab(argc, argv);
     }
     bool ended = false;
     for (int at = first; at < argc; at++) {

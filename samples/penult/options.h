@@ -17,7 +17,8 @@ struct prompt_source {
 };
 
 /* Pointers are into argv; the arrays are the struct's own. topic: what help is about, or NULL. pooled holds
- * PENULT_POOLED_ kinds, dtype and activation PENULT_ values (0: not given). */
+ * PENULT_POOLED_ kinds, dtype, activation, tokenizer_mode and pad_in_text PENULT_
+ * values (0: not given). */
 struct options {
     enum command command;
     const char *topic;
@@ -32,12 +33,19 @@ struct options {
     size_t out_count;
     const char *heatmap;
     const char *tokenizer;
+    uint32_t tokenizer_mode;
+    uint32_t pad_in_text;
     const char *plugin;
     uint32_t dtype;
     uint32_t activation;
     uint32_t threads;
     uint32_t kernels;
     uint32_t access;
+    uint32_t heads;
+    const char *tower;
+    bool hash;
+    bool tensors;
+    bool vocab; /* no model, only a tokenizer */
     bool final_norm;
     bool body;
     bool json;

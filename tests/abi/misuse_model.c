@@ -49,8 +49,10 @@ static void open_null(void **state) {
     FAILED(PENULT_E_ARGUMENT, call_open(NULL, &error, NULL), &error, "params", "NULL");
     error_fill(&error);
     FAILED(PENULT_E_ARGUMENT, api->model_open(&params, NULL, &error), &error, "out", "NULL");
+    /* no path is a tokenizer alone, which must be somewhere */
     params.path = NULL;
-    open_refused(&params, PENULT_E_ARGUMENT, "path", "NULL");
+    params.tokenizer_path = "/nonexistent/tokenizer.json";
+    open_refused(&params, PENULT_E_NOT_FOUND, "/nonexistent", "");
     api->model_close(NULL);
 }
 
@@ -66,12 +68,24 @@ static void open_values(void **state) {
     params.reserved = 1;
     open_refused(&params, PENULT_E_UNSUPPORTED, "reserved", "0");
     params = open_params();
+    params.tokenizer_mode = 2;
+    open_refused(&params, PENULT_E_UNSUPPORTED, "tokenizer_mode", "2");
+    params = open_params();
+    params.pad_in_text = 3;
+    open_refused(&params, PENULT_E_UNSUPPORTED, "pad_in_text", "3");
+    params.pad_in_text = PENULT_PAD_IS_SPECIAL;
+    params.tokenizer_mode = PENULT_TOKENIZER_OPEN_CLIP;
+    open_refused(&params, PENULT_E_ARGUMENT, "pad_in_text", "open_clip");
+    params = open_params();
     params.path = "no/such/model";
     open_refused(&params, PENULT_E_NOT_FOUND, "no/such/model", "");
     params.path = "no/\xff\xfe"; /* a message is UTF-8 whatever a path is made of */
     open_refused(&params, PENULT_E_NOT_FOUND, "no/??", "");
     params.path = "";
-    open_refused(&params, PENULT_E_ARGUMENT, "empty", "");
+    open_refused(&params, PENULT_E_ARGUMENT, "params->path is an empty", "");
+    params = open_params();
+    params.tokenizer_path = "";
+    open_refused(&params, PENULT_E_ARGUMENT, "params->tokenizer_path is an empty", "");
     params = open_params();
     params.tokenizer_path = "no/such/tokenizer";
     open_refused(&params, PENULT_E_NOT_FOUND, "no/such/tokenizer", "");
@@ -343,6 +357,38 @@ static void session_null(void **state) {
     assert_null(api->extension("penult.condition/1"));
 }
 
+/* Opened without a path: zeros for the tower, tokens as the whole model gives them, and no session. */
+static void tokenizer_alone(void **state) {
+    (void)state;
+    penult_error error;
+    penult_model *alone;
+    penult_session *session = (penult_session *)1;
+    uint64_t bytes;
+    int32_t rows[2][77];
+    penult_open_params params = open_params();
+    penult_model_info found = {.struct_size = sizeof found}, zeros = {.struct_size = sizeof found, .context = 77};
+    const penult_session_params session_of = session_params();
+    params.tokenizer_path = params.path;
+    params.path = NULL;
+    assert_int_equal(api->model_open(&params, &alone, &error), PENULT_OK);
+    assert_int_equal(api->model_describe(alone, &found, &error), PENULT_OK);
+    assert_true(found.start_id > 0 && found.end_id > found.start_id && found.pad_id >= 0);
+    zeros.start_id = found.start_id;
+    zeros.end_id = found.end_id;
+    zeros.pad_id = found.pad_id;
+    assert_memory_equal(&found, &zeros, sizeof found);
+    FAILED(PENULT_E_ARGUMENT, api->session_measure(alone, &session_of, &bytes, &error), &error, "only a tokenizer", "NULL");
+    FAILED(PENULT_E_ARGUMENT, api->session_open(alone, &session_of, &session, &error), &error, "only a tokenizer", "NULL");
+    assert_null(session);
+    for (size_t i = 0; i < 2; i++) {
+        penult_token_request request = {.struct_size = sizeof request, .text = "a photo of a cat!", .text_bytes = 17};
+        penult_token_result result = {.struct_size = sizeof result, .ids = rows[i], .capacity = 77};
+        assert_int_equal(api->tokenize(i ? alone : model, &request, &result, &error), PENULT_OK);
+    }
+    assert_memory_equal(rows[0], rows[1], sizeof rows[0]);
+    api->model_close(alone);
+}
+
 static void session_values(void **state) {
     (void)state;
     penult_error error;
@@ -395,6 +441,7 @@ const struct CMUnitTest misuse_model_tests[] = {
     cmocka_unit_test(tokenize_reads_no_further),
     cmocka_unit_test(session_sizes),
     cmocka_unit_test(session_null),
+    cmocka_unit_test(tokenizer_alone),
     cmocka_unit_test(session_values),
     cmocka_unit_test(session_measure_grows),
 };

@@ -1,4 +1,4 @@
-/* offsets.c - the shape of penult.h 0.1, pinned: every struct size, every member's offset and size, every table slot
+/* offsets.c - the shape of penult.h 0.2, pinned: every struct size, every member's offset and size, every table slot
  * and its type, every constant.
  *
  * A host that was compiled yesterday holds exactly these numbers. If this file stops compiling, the header broke the
@@ -27,11 +27,15 @@ SIZE(penult_error, 512)
 AT(penult_error, status, 0, 4)
 AT(penult_error, message, 4, 508)
 
-SIZE(penult_report, 24)
+SIZE(penult_report, 48)
 AT(penult_report, struct_size, 0, 4)
 AT(penult_report, severity, 4, 4)
 AT(penult_report, subject, 8, 8)
 AT(penult_report, message, 16, 8)
+AT(penult_report, kind, 24, 4)
+AT(penult_report, reserved, 28, 4)
+AT(penult_report, tensors, 32, 8)
+AT(penult_report, bytes, 40, 8)
 
 SIZE(penult_progress, 24)
 AT(penult_progress, struct_size, 0, 4)
@@ -39,7 +43,7 @@ AT(penult_progress, stage, 4, 4)
 AT(penult_progress, done, 8, 8)
 AT(penult_progress, total, 16, 8)
 
-SIZE(penult_open_params, 56)
+SIZE(penult_open_params, 80)
 AT(penult_open_params, struct_size, 0, 4)
 AT(penult_open_params, access, 4, 4)
 AT(penult_open_params, path, 8, 8)
@@ -49,8 +53,13 @@ AT(penult_open_params, reserved, 28, 4)
 AT(penult_open_params, report, 32, 8)
 AT(penult_open_params, progress, 40, 8)
 AT(penult_open_params, user, 48, 8)
+AT(penult_open_params, tower, 56, 8)
+AT(penult_open_params, heads, 64, 4)
+AT(penult_open_params, flags, 68, 4)
+AT(penult_open_params, tokenizer_mode, 72, 4)
+AT(penult_open_params, pad_in_text, 76, 4)
 
-SIZE(penult_model_info, 216)
+SIZE(penult_model_info, 264)
 AT(penult_model_info, struct_size, 0, 4)
 AT(penult_model_info, width, 4, 4)
 AT(penult_model_info, layers, 8, 4)
@@ -71,6 +80,10 @@ AT(penult_model_info, bytes_mapped, 72, 8)
 AT(penult_model_info, norm_epsilon, 80, 8)
 AT(penult_model_info, layout, 88, 32)
 AT(penult_model_info, kernels, 120, 96)
+AT(penult_model_info, tower, 216, 32)
+AT(penult_model_info, bytes_used, 248, 8)
+AT(penult_model_info, tensors_used, 256, 4)
+AT(penult_model_info, files, 260, 4)
 
 SIZE(penult_token_request, 24)
 AT(penult_token_request, struct_size, 0, 4)
@@ -151,7 +164,7 @@ AT(penult_text_result, prompts, 16, 8)
 AT(penult_text_result, blocks_run, 24, 4)
 AT(penult_text_result, reserved, 28, 4)
 
-SIZE(penult_api, 88)
+SIZE(penult_api, 96)
 AT(penult_api, struct_size, 0, 4)
 AT(penult_api, abi_minor, 4, 4)
 AT(penult_api, model_open, 8, 8)
@@ -164,13 +177,14 @@ AT(penult_api, session_close, 56, 8)
 AT(penult_api, session_cancel, 64, 8)
 AT(penult_api, encode_text, 72, 8)
 AT(penult_api, extension, 80, 8)
+AT(penult_api, model_hash, 88, 8)
 
 SIZE(penult_entry_point, 16)
 AT(penult_entry_point, version, 0, 8)
 AT(penult_entry_point, get_api, 8, 8)
 
 VALUE(PENULT_ABI_MAJOR, 0)
-VALUE(PENULT_ABI_MINOR, 1)
+VALUE(PENULT_ABI_MINOR, 2)
 VALUE(PENULT_OK, 0)
 VALUE(PENULT_E_ARGUMENT, 1)
 VALUE(PENULT_E_UNSUPPORTED, 2)
@@ -191,6 +205,9 @@ VALUE(PENULT_E_WRONG_PROCESS, 16)
 VALUE(PENULT_F32, 1)
 VALUE(PENULT_F16, 2)
 VALUE(PENULT_BF16, 3)
+VALUE(PENULT_F64, 4)
+VALUE(PENULT_F8_E4M3, 5)
+VALUE(PENULT_F8_E5M2, 6)
 VALUE(PENULT_QUICK_GELU, 1)
 VALUE(PENULT_GELU, 2)
 VALUE(PENULT_HIDDEN, 1)
@@ -201,16 +218,33 @@ VALUE(PENULT_FINAL_NORM, 1)
 VALUE(PENULT_REPORT_NOTE, 1)
 VALUE(PENULT_REPORT_WARNING, 2)
 VALUE(PENULT_REPORT_ERROR, 3)
+VALUE(PENULT_ABOUT_OTHER, 0)
+VALUE(PENULT_ABOUT_FORMAT, 1)
+VALUE(PENULT_ABOUT_LAYOUT, 2)
+VALUE(PENULT_ABOUT_TOWER, 3)
+VALUE(PENULT_ABOUT_ASSUMPTION, 4)
+VALUE(PENULT_ABOUT_USED, 5)
+VALUE(PENULT_ABOUT_IGNORED, 6)
+VALUE(PENULT_ABOUT_MISSING, 7)
+VALUE(PENULT_ABOUT_WRONG, 8)
+VALUE(PENULT_ABOUT_UNEXPECTED, 9)
 VALUE(PENULT_STAGE_OPEN, 1)
 VALUE(PENULT_STAGE_ENCODE, 2)
+VALUE(PENULT_STAGE_HASH, 3)
+VALUE(PENULT_OPEN_LIST_TENSORS, 1)
 VALUE(PENULT_MAP, 0)
 VALUE(PENULT_COPY, 1)
 VALUE(PENULT_TOKENS_BODY, 1)
+VALUE(PENULT_TOKENIZER_TRANSFORMERS, 0)
+VALUE(PENULT_TOKENIZER_OPEN_CLIP, 1)
+VALUE(PENULT_PAD_AS_FILES_SAY, 0)
+VALUE(PENULT_PAD_IS_TEXT, 1)
+VALUE(PENULT_PAD_IS_SPECIAL, 2)
 VALUE(PENULT_KERNELS_SCALAR, 1)
 VALUE(PENULT_KERNELS_OPENBLAS, 2)
 VALUE(PENULT_KERNELS_AVX2, 3)
 VALUE(PENULT_KERNELS_AVX512, 4)
-VALUE(PENULT_ABI_VERSION, 1)
+VALUE(PENULT_ABI_VERSION, 2)
 
 /* Offsets say nothing of parameters, so each slot is assigned to a pointer of the pinned type: another type is an error
  * in C++, and in C under -Werror. Never called. */
@@ -232,6 +266,8 @@ void slots_have_their_types(const penult_api *api, const penult_entry_point *poi
     int32_t (*encode_text)(penult_session *, const penult_text_request *, penult_text_result *, penult_error *) =
         api->encode_text;
     const void *(*extension)(const char *) = api->extension;
+    int32_t (*model_hash)(const penult_model *, uint8_t *, int32_t (*)(void *, const penult_progress *), void *, penult_error *) =
+        api->model_hash;
     const char *(*version)(void) = point->version;
     const penult_api *(*get_api)(uint32_t) = point->get_api;
     const penult_entry_point *(*entry)(void) = &penult_entry;
@@ -240,5 +276,5 @@ void slots_have_their_types(const penult_api *api, const penult_entry_point *poi
     request->progress = progress;
     (void)model_open, (void)model_close, (void)model_describe, (void)tokenize, (void)session_measure;
     (void)session_open, (void)session_close, (void)session_cancel, (void)encode_text, (void)extension;
-    (void)version, (void)get_api, (void)entry, (void)report;
+    (void)model_hash, (void)version, (void)get_api, (void)entry, (void)report;
 }

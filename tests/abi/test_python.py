@@ -51,6 +51,10 @@ def constants_are_those_of_the_header():
         assert penult_abi.DTYPES[word] == int(pinned[name])
     for word, name in (("quick_gelu", "QUICK_GELU"), ("gelu", "GELU")):
         assert penult_abi.ACTIVATIONS[word] == int(pinned[name])
+    for word, name in (("transformers", "TRANSFORMERS"), ("open_clip", "OPEN_CLIP")):
+        assert penult_abi.TOKENIZER_MODES[word] == int(pinned["TOKENIZER_" + name])
+    for word, name in (("files", "AS_FILES_SAY"), ("text", "IS_TEXT"), ("special", "IS_SPECIAL")):
+        assert penult_abi.PADS_IN_TEXT[word] == int(pinned["PAD_" + name])
     for word in ("scalar", "openblas", "avx2", "avx512"):
         assert penult_abi.KERNELS[word] == int(pinned["KERNELS_" + word.upper()])
     for word, name in (("hidden", "HIDDEN"), ("raw", "POOLED_RAW"), ("projected", "POOLED_PROJECTED"),
@@ -61,6 +65,21 @@ def constants_are_those_of_the_header():
 
 
 @test
+def a_tokenizer_alone():
+    with penult.Model(None, tokenizer=MODEL, library=LIBRARY) as alone, penult.Model(MODEL, library=LIBRARY) as whole:
+        assert (alone.info.width, alone.info.dtype, alone.info.activation, alone.info.context) == (0, "none", "none", 77)
+        assert alone.tokenize("a cat!").ids.tolist() == whole.tokenize("a cat!").ids.tolist()
+        raises(penult.PenultError, lambda: penult.Session(alone), "only a tokenizer")
+    with penult.Model(None, tokenizer=MODEL, library=LIBRARY, tokenizer_mode="open_clip") as cleaned:
+        assert cleaned.tokenize("x&lt;", body=True).pieces == [b"x", b"&lt;"]
+    ids = [penult.Model(None, tokenizer=MODEL, library=LIBRARY, pad_in_text=word).tokenize("!", body=True).ids.tolist()
+           for word in ("files", "special", "text")]
+    assert ids == [[0], [0], [256]]
+    raises(ValueError, lambda: penult.Model(MODEL, library=LIBRARY, tokenizer_mode="oai"), "oai")
+    raises(ValueError, lambda: penult.Model(MODEL, library=LIBRARY, pad_in_text="no"), "no")
+
+
+@test
 def wrong_libraries_are_named():
     raises(penult.LoadError, lambda: penult.Library("no/such/penult.so"), "no/such/penult.so", "could not be loaded")
     raises(penult.LoadError, lambda: penult.Library(__file__), __file__, "could not be loaded")
@@ -68,7 +87,7 @@ def wrong_libraries_are_named():
     raises(ValueError, lambda: penult.Library("a\0b"), "NUL")
     other = next(str(path) for path in Path("/proc/self/maps").read_text().split() if "/libc.so" in path)
     raises(penult.LoadError, lambda: penult.Library(other), "is not a penult", "penult_entry")
-    assert LIBRARY.version.startswith("0.1.")
+    assert LIBRARY.version.startswith("0.2.")
 
 
 @test

@@ -85,10 +85,10 @@ VALGRIND_TESTS = $(filter-out %/test_workers,$(UNIT_TESTS))
 check-valgrind:
 	@command -v valgrind >/dev/null || { echo "check-valgrind needs valgrind: apt-get install valgrind" >&2; exit 1; }
 	@$(MAKE) --no-print-directory B=$(B)/an-valgrind HARDENING= check-valgrind-run
-check-valgrind-run: all $(VALGRIND_TESTS) $(B)/abi/test_misuse $(B)/analysis/test_edges
+check-valgrind-run: all $(VALGRIND_TESTS) $(B)/abi/test_misuse $(B)/analysis/test_edges $(FAULT_MODELS)/made
 	@TEST_LIMIT=3600 CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(VALGRIND_TESTS:%="$(VALGRIND) %") \
 	    "$(VALGRIND) $(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
-	    "$(VALGRIND) $(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
+	    "$(VALGRIND) $(B)/abi/test_misuse $(B)/penult.so $(FAULT_MODELS)/narrow"
 
 # ---- static analysis --------------------------------------------------------------------------------------------------
 

@@ -2,14 +2,18 @@
 import json
 import os
 import shutil
+import sys
 
-from harness import BUILD, MODEL, PENULT, PROMPT, case, encode, equal, fails, penult, read_safetensors, same, true
+from harness import BUILD, MODEL, PENULT, PROMPT, ROOT, case, encode, equal, fails, penult, read_safetensors, same, true
+
+sys.path.insert(0, str(ROOT / "tests" / "files"))
+import small  # noqa: E402
 
 OPTIONS = {
     "encode": ["--layer", "--final-norm", "--pooled", "--dtype", "--out", "--heatmap", "--json", "--quiet", "--threads",
-               "--kernels", "--tokenizer", "--activation", "--copy", "--plugin", "--prompts"],
-    "tokenize": ["--prompts", "--body", "--tokenizer", "--json", "--activation", "--plugin", "--quiet"],
-    "info": ["--json", "--copy", "--tokenizer", "--activation", "--plugin", "--quiet"],
+               "--kernels", "--tokenizer", "--open-clip", "--pad-in-text", "--activation", "--copy", "--plugin", "--prompts"],
+    "tokenize": ["--prompts", "--body", "--tokenizer", "--vocab", "--open-clip", "--pad-in-text", "--json", "--activation", "--plugin", "--quiet"],
+    "info": ["--json", "--copy", "--tokenizer", "--open-clip", "--pad-in-text", "--activation", "--plugin", "--quiet"],
 }
 
 
@@ -115,6 +119,68 @@ def tokenizer(folder):
     run = penult("encode", folder, PROMPT, "--tokenizer", MODEL, "--layer", -2, "--out", folder / "x.safetensors")
     equal(run.status, 0, run.err)
     same(read_safetensors(folder / "x.safetensors")[0]["hidden_states.-2"], expected)
+
+
+HELLO = ((71, 68), (75, 75), (512, 513), (514, 334))  # h e, l l, he ll, hell o</w>
+
+
+@case
+def vocab_without_a_model(folder):
+    """tokenize --vocab needs no model, wherever it stands; without a file it says what to run"""
+    compact = folder / "any name"
+    compact.write_bytes(small.clip_vocab(HELLO))
+    expected = [516, 515, 256, 517]
+    for arguments in ([f"--vocab={compact}", "hello!"], ["hello!", f"--vocab={compact}"],
+                      ["--vocab", "--tokenizer", compact, "hello!"], ["--tokenizer", compact, "hello!", "--vocab"]):
+        report = penult("tokenize", *arguments, "--json").json()
+        equal(report["texts"][0]["ids"], expected + [517] * 73)
+        equal((report["model"]["path"], report["model"]["width"], report["model"]["dtype"]), (None, 0, "none"))
+    two = penult("tokenize", f"--vocab={compact}", "hello", "--", "--vocab", "--json")
+    equal((two.status, two.err), (0, b""))
+    equal(two.out.count(b" tokens, "), 3, two.out)
+    shutil.copy(PENULT, folder / "penult")
+    shutil.copy(BUILD / "penult.so", folder / "penult.so")
+    fails(penult("tokenize", "--vocab", "hello", command=folder / "penult"), 1, "make vocab", "--tokenizer")
+    (folder / "clip.vocab").write_bytes(small.clip_vocab(HELLO))
+    equal(penult("tokenize", "--vocab", "hello!", "--json", command=folder / "penult").json()["texts"][0]["ids"][:4], expected)
+    fails(penult("tokenize", f"--vocab={folder / 'penult'}", "hello"), 1, "tokenizer.json")
+    fails(penult("tokenize", f"--vocab={folder / 'none'}", "hello"), 1, "none")
+    fails(penult("tokenize", f"--vocab={compact}"), 2, "no prompt")
+    fails(penult("encode", "--vocab", MODEL, "hello"), 2, "--vocab")
+
+
+@case
+def pad_in_text(folder):
+    """--pad-in-text says whether "!" is text or what pads, against the files or where they are silent"""
+    compact = folder / "clip.vocab"
+    compact.write_bytes(small.clip_vocab(HELLO))
+    for arguments, ids in ((["--pad-in-text", "special"], [515, 0, 517, 0]), (["--pad-in-text", "text"], [515, 256, 517, 517])):
+        equal(penult("tokenize", f"--vocab={compact}", "hello!", "--json", *arguments).json()["texts"][0]["ids"][1:5], ids)
+    (shipped,) = penult("tokenize", MODEL, "wow!", "--body", "--json").json()["texts"]
+    (special,) = penult("tokenize", MODEL, "wow!", "--body", "--json", "--pad-in-text", "special").json()["texts"]
+    text = penult("tokenize", MODEL, "wow!", "--body", "--json", "--pad-in-text", "text").json()
+    equal((shipped["ids"], shipped["ids"][-1], text["texts"][0]["ids"][-1]), (special["ids"], 0, 256))
+    equal(text["model"]["pad_in_text"], "text")
+    fails(penult("tokenize", MODEL, "x", "--pad-in-text", "maybe"), 2, "maybe", "special")
+
+
+@case
+def open_clip(folder):
+    """--open-clip cleans as open_clip does: an entity is one token and shown whole, its strings are special, zeros pad"""
+    compact = folder / "clip.vocab"
+    compact.write_bytes(small.clip_vocab(HELLO))
+    text = "hello &lt; <start_of_text>"
+    report = penult("tokenize", f"--vocab={compact}", "--open-clip", text, "--json").json()
+    (entry,) = report["texts"]
+    equal(entry["ids"], [516, 515, 283, 516, 517] + [0] * 72)
+    equal([(token["begin"], token["end"], token["text"]) for token in entry["tokens"]],
+          [(0, 5, "hello"), (6, 10, "&lt;"), (11, 26, "<start_of_text>")])
+    equal((report["model"]["tokenizer_mode"], report["model"]["pad_id"]), ("open_clip", 0))
+    table = penult("tokenize", f"--vocab={compact}", "--open-clip", text)
+    true(b"&lt;" in table.out and b"<pad> 72 times" in table.out, table.out)
+    fails(penult("tokenize", f"--vocab={compact}", "--open-clip", "--pad-in-text", "special", text), 1, "open_clip")
+    hidden = [encode("&lt;", *options, "--json").json()["prompts"] for options in ([], ["--open-clip"])]
+    true(hidden[0] != hidden[1])
 
 
 @case

@@ -63,15 +63,15 @@ check-faults:
 	$(MAKE) --no-print-directory check-faults-run || status=1; \
 	if command -v clang >/dev/null; then \
 	    $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j2) \
-	        B=$(B)/faults-asan CC=clang SANITIZE=address,undefined check-faults-sanitized || status=1; \
+	        B=$(B)/asan CC=clang SANITIZE=address,undefined check-faults-sanitized || status=1; \
 	else \
 	    echo "clang is missing: the faults were not tried under sanitizers"; status=1; \
 	fi; \
 	cat $(B)/faults/tables.txt; exit $$status
 
 check-faults-run: $(B)/penult.so $(FAULT_PROGRAMS)
-	@PENULT_TABLES=$(B)/faults/tables.txt $(PYTHON) tests/run_tests.py $(FAULT_LARGE)
+	@PENULT_TABLES=$(B)/faults/tables.txt TEST_LIMIT=$(or $(TEST_LIMIT),1800) $(PYTHON) tests/run_tests.py $(FAULT_LARGE)
 
 check-faults-sanitized: $(B)/penult.so $(FAULT_PROGRAMS)
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	    $(PYTHON) tests/run_tests.py $(FAULT_SANITIZED)
+	    TEST_LIMIT=$(or $(TEST_LIMIT),1800) $(PYTHON) tests/run_tests.py $(FAULT_SANITIZED)

@@ -4,6 +4,7 @@
     pair    vocab.json and merges.txt, no tokenizer.json
     ids     no tokenizer at all
     deep    its blocks three times over: an encode long enough to be cancelled in
+    narrow  two of its blocks, and little in them: what valgrind can encode some hundred times
 
 usage: models.py MODEL FOLDER. Knows tests/model/folders.py and the names of a CLIP tower's tensors."""
 import json
@@ -15,6 +16,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "model")
 import folders  # noqa: E402
 
 TIMES = 3
+NARROW_LAYERS = 2
+NARROW_INNER = 64
 LAYER = re.compile(r"^(.*encoder\.layers\.)(\d+)(\..*)$")
 
 
@@ -30,12 +33,28 @@ def repeat_blocks(tensors):
     return deep
 
 
+def narrow_blocks(tensors):
+    narrow = {}
+    for name, (dtype, array) in tensors.items():
+        match = LAYER.match(name)
+        if match and int(match[2]) >= NARROW_LAYERS:
+            continue
+        if ".fc1." in name:
+            array = array[:NARROW_INNER]
+        elif name.endswith(".fc2.weight"):
+            array = array[:, :NARROW_INNER]
+        narrow[name] = (dtype, array)
+    return narrow
+
+
 def main(model, root):
     layers = json.loads((pathlib.Path(model) / "config.json").read_text())["num_hidden_layers"]
     pair = folders.Folder(model, root, "pair")
     (pair.path / "tokenizer.json").unlink()
     folders.Folder(model, root, "ids", tokenizer=False)
     folders.Folder(model, root, "deep", config={"num_hidden_layers": TIMES * layers}, tensors=repeat_blocks)
+    folders.Folder(model, root, "narrow", tensors=narrow_blocks,
+                   config={"num_hidden_layers": NARROW_LAYERS, "intermediate_size": NARROW_INNER})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@
 
 #include "../memory/host.h"
 
-#define SECONDS 540
+#define SECONDS 60 /* an encode or a cancel that takes so long hangs: the alarm ends it */
 #define TEXT "a castle at dawn, 8k"
 #define PROMPTS 1
 #define MOST_BLOCKS 64
@@ -50,6 +50,7 @@ static int32_t progress(void *user, const penult_progress *step) {
 }
 
 static int32_t encode(penult_error *error) {
+    alarm(SECONDS);
     memset(batch.memory, 0, batch.bytes);
     atomic_store(&watch.done, 0);
     watch.at[0] = seconds();
@@ -257,7 +258,6 @@ int main(int argc, char **argv) {
     uint64_t moments = argc > 3 ? strtoull(argv[3], NULL, 10) : 10000, seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 4;
     penult_model_info info = {.struct_size = sizeof info};
     host_load(argv);
-    alarm(SECONDS); /* an encode or a cancel that hangs */
     say("seed %llu", (unsigned long long)seed);
     model = host_open(argv[2], NULL, PENULT_MAP);
     api->model_describe(model, &info, NULL);

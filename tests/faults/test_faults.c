@@ -12,7 +12,7 @@
 #include "life.h"
 
 #define MOST_POINTS 20000
-#define SECONDS 300 /* a scenario that takes so long hangs: the alarm ends it */
+#define SECONDS 60 /* a life that takes so long hangs: the alarm ends it */
 
 /* ---- what can be refused, and what it may become -------------------------------------------------------------------- */
 
@@ -171,6 +171,7 @@ static struct tally each_point(struct faulty *f, const struct fault *fault, unsi
             plan.manner = fault->manner;
             plan.error = fault->error;
         }
+        alarm(SECONDS);
         life_run(&life, f->way, &plan);
         if (life.seen.refused == 0)
             return tally;

@@ -47,7 +47,7 @@ def s2():
     yield case("S2", "1-digit", container(b"1"), "FORMAT", "the header: found the number", "expected an object")
     yield case("S2", "1-ff", container(b"\xff"), "FORMAT", "\\xff", "expected a value")
     yield case("S2", "2-array", container(b"[]"), "FORMAT", "found an array", "expected an object")
-    yield case("S2", "2-empty", container(b"{}"), "MISMATCH", "holds no text tower")
+    yield case("S2", "2-empty", container(b"{}"), "MISMATCH", "holds no CLIP text tower")
     yield case("S2", "2-empty-data", container(b"{}", b"1234"), "TRAILING", "take 0 bytes", "the file has 4")
 
 
@@ -166,7 +166,7 @@ def s10():
     for dtype in ("I16", "U16"):
         other = Weights()
         other.entries[2] = (other.entries[2][0], other.entries[2][1].replace("F16", dtype))
-        yield case("S10", f"a-weight-in-{dtype}", other.file(), "MISMATCH", "q_proj.weight", dtype, "F32, F16 or BF16")
+        yield case("S10", f"a-weight-in-{dtype}", other.file(), "MISMATCH", "q_proj.weight", dtype, "F32, F16, BF16, F64, F8_E4M3 or F8_E5M2")
 
 
 def s11():

@@ -1,4 +1,4 @@
-"""corpus_tokenizer.py - classes T1, T2, T5, T8, T9 and T10: vocabularies and merges that contradict themselves or each
+"""corpus_tokenizer.py - classes T1, T2, T5, T8, T9, T10 and T11: vocabularies and merges that contradict themselves or each
 other, and texts that no prompt should be. Knows the small tokenizer and penult.h's statuses.
 """
 import small
@@ -110,6 +110,40 @@ def t5():
                {"tokenizer.json": small.tokenizer_json(model=model)})
 
 
+def t11():
+    """clip.vocab, in the place of vocab.json and merges.txt."""
+    hello = ((71, 68), (75, 75), (512, 513), (514, 334))  # small.MERGES as ids
+
+    def compact(name, contents, status="OK", *words, bits="same"):
+        return Case("T11", name, status, ("clip.vocab", *words) if status != "OK" else (),
+                    {VOCAB: None, MERGES: None, "clip.vocab": contents}, bits=bits)
+    plain = small.clip_vocab(hello)
+    yield compact("plain", plain)
+    yield Case("T11", "beside-the-pair", "OK", (), {"clip.vocab": b"nobody reads this"}, bits="same")
+    yield Case("T11", "vocab-json-alone", "NOT_FOUND", (MERGES,), {MERGES: None, "clip.vocab": plain})
+    yield compact("empty", b"", "FORMAT", "at its beginning", "PENVOCAB")
+    yield compact("json", b"{}", "FORMAT", "found \"{}\" at its beginning")
+    yield compact("magic-alone", plain[:8], "TRUNCATED", "found 8 bytes", "at least 24")
+    yield compact("cut", plain[:-1], "TRUNCATED", "expected 40 for its 4 merges")
+    yield compact("longer", plain + b"\0", "TRAILING", "found 41 bytes")
+    yield compact("damaged", plain[:20] + b"\xff" + plain[21:], "FORMAT", "checksum")
+    yield compact("version-2", small.clip_vocab(hello, version=2), "UNSUPPORTED", "version 2", "make vocab")
+    for count in (65_023, 2**31 - 1, 2**31, 2**32 - 1):
+        yield compact(f"claims-{count}", small.clip_vocab(hello, count=count), "FORMAT", f"{count} merges")
+    yield compact("claims-5", small.clip_vocab(hello, count=5), "TRUNCATED", "expected 44")
+    yield compact("claims-3", small.clip_vocab(hello, count=3), "TRAILING", "expected 36")
+    yield compact("forward", small.clip_vocab(((512, 0),)), "FORMAT", "merge 0", "found the id 512")
+    yield compact("id-65535", small.clip_vocab((*hello, (0, 65535))), "FORMAT", "merge 4", "65535")
+    yield compact("end-before", small.clip_vocab(((320, 0),)), "FORMAT", "ends a word")
+    yield compact("twice", small.clip_vocab((*hello, (71, 68))), "FORMAT", "(ids 512 and 516)")
+    yield compact("doubling", small.clip_vocab(((0, 0), *((512 + k, 512 + k) for k in range(40)))), "LIMIT", "128 bytes")
+    more = [(left, right) for left in range(256) for right in range(512)]
+    yield Case("T11", "one-above-the-rows", "MISMATCH", ("ids up to 600", "vocab_size is 600"),
+               {VOCAB: None, MERGES: None, "clip.vocab": small.clip_vocab(more[:87])})
+    yield compact("above-64-MiB", Sparse(plain, (64 << 20) + 1), "FORMAT", "expected at most 67108864")
+    yield Case("T11", "given", "OK", (), {".": plain}, kind="tokenizer", bits="same")
+
+
 def text(group, name, contents, status="OK", *words, **more):
     contents = contents.encode() if isinstance(contents, str) else contents
     return Case(group, name, status, words, {"text": contents}, kind="text",
@@ -167,5 +201,5 @@ def t10():
 
 
 def cases():
-    for group in (t1, t2, t5, t8, t9, t10):
+    for group in (t1, t2, t5, t8, t9, t10, t11):
         yield from group()

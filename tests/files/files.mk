@@ -5,6 +5,7 @@
 #                        points, a million headers read twice; seven minutes, 400 MB of disk.
 #                        REFERENCE_PYTHON=... an interpreter that has the safetensors package: the headers are read by it
 #                        too; without one that part is left out and said so
+#   make check-files-damage   of these the damage of every byte under ASan and UBSan; needs clang
 #
 # FILE_PROGRAMS and FILE_COMMANDS are what `make test` builds and runs of them: a part of each, half a minute in all.
 
@@ -48,10 +49,13 @@ FILE_COMMANDS = \
     "$(PYTHON) tests/files/test_numbers.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/files/test_headers.py $(B)/files/read_headers 20000"
 
-.PHONY: check-files check-files-run check-files-san
+.PHONY: check-files check-files-damage check-files-run check-files-san
 check-files: $(B)/penult.so $(B)/penult $(FILE_PROGRAMS) $(B)/files/corpus-large/manifest.tsv
-	@$(MAKE) --no-print-directory B=$(B)/files/asan CC=clang SANITIZE=address,undefined check-files-san
+	@$(MAKE) --no-print-directory check-files-damage
 	@$(MAKE) --no-print-directory check-files-run
+
+check-files-damage:
+	@$(MAKE) --no-print-directory B=$(B)/asan CC=clang SANITIZE=address,undefined check-files-san
 
 check-files-san: $(B)/files/mechanical
 	@ASAN_OPTIONS=detect_leaks=1 $(PYTHON) tests/run_tests.py "$(B)/files/mechanical 1"

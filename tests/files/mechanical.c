@@ -235,7 +235,7 @@ static int open_safetensors(const char *bytes, size_t size, struct fault *fault)
 
 static void tokenize(struct tokenizer *tokenizer) {
     static const char text[] = "Hello <|endoftext|>!! h\xc3\x89t don't a\xcc\x81  \xf0\x9f\x98\x80 42<extra><new>";
-    char *scratch = malloc(tokenizer_frame_scratch_bytes(sizeof text - 1));
+    char *scratch = malloc(tokenizer_frame_scratch_bytes(tokenizer, sizeof text - 1));
     int32_t row[16];
     struct token_frame frame;
     struct fault fault;
@@ -256,7 +256,7 @@ static int open_tokenizer(enum format format, const char *bytes, size_t size, st
             files.of[kinds[i]] = (struct vocab_file){bytes, size};
         else if ((format == VOCAB || format == MERGES || format >= TOKENIZER_CONFIG) && (i == VOCAB || i == MERGES))
             files.of[kinds[i]] = (struct vocab_file){samples[i].bytes, samples[i].size};
-    int status = tokenizer_open_files(&tokenizer, &files, NULL, NULL, fault);
+    int status = tokenizer_open_files(&tokenizer, &files, NULL, NULL, NULL, fault);
     if ((status == 0) != (tokenizer != NULL))
         fail(format, "the handle", "any", "does not agree with the status");
     if (status == 0)

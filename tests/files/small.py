@@ -67,6 +67,16 @@ def tokenizer_json(tokens=None, merges=MERGES, **changes):
     return json.dumps({**values, **changes}).encode()
 
 
+def clip_vocab(merges, version=1, count=None):
+    """Our compact form, from its description: merges as pairs of ids."""
+    data = b"PENVOCAB" + struct.pack("<II", version, len(merges) if count is None else count)
+    data += b"".join(struct.pack("<HH", left, right) for left, right in merges)
+    check = 0xCBF29CE484222325
+    for byte in data:
+        check = (check ^ byte) * 0x100000001B3 % 2**64
+    return data + struct.pack("<Q", check)
+
+
 # ---- weights --------------------------------------------------------------------------------------------------------
 
 def shapes():

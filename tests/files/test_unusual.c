@@ -196,9 +196,11 @@ static void in_place_of_the_folder(void) {
         int is_link = unusual->put == put_loop || unusual->put == put_dangling;
         unusual->put(path);
         if (unusual->put != put_directory) {
-            snprintf(title, sizeof title, "%s as the model's folder", unusual->what);
-            expect(path, NULL, is_link ? unusual->status : PENULT_E_UNSUPPORTED, "other",
-                   is_link ? "could not look at it" : "expected a directory", title);
+            snprintf(title, sizeof title, "%s as the model", unusual->what);
+            if (unusual->put == put_memory) /* a regular file, of no bytes */
+                expect(path, NULL, PENULT_E_TRUNCATED, "other", "has 0 bytes", title);
+            else
+                expect(path, NULL, unusual->status, "other", is_link ? "could not look at it" : unusual->words, title);
         }
         snprintf(title, sizeof title, "%s as the tokenizer", unusual->what);
         if (unusual->put == put_directory)
@@ -286,8 +288,8 @@ static void paths(void) {
     size_t size = (size_t)snprintf(path, sizeof path, "%s", folder);
     while (size < 4090)
         size += (size_t)snprintf(path + size, sizeof path - size, "/.");
-    expect(path, NULL, PENULT_E_ARGUMENT, "config.json", "longer than", "a folder of 4,090 characters");
-    expect(folder, path, PENULT_E_ARGUMENT, "vocab.json", "longer than", "a tokenizer's folder of 4,090 characters");
+    expect(path, NULL, PENULT_E_ARGUMENT, "model.safetensors", "longer than", "a folder of 4,090 characters");
+    expect(folder, path, PENULT_E_ARGUMENT, "tokenizer.json", "longer than", "a tokenizer's folder of 4,090 characters");
     expect("/tmp/caf\xe9-\xff\xfe", NULL, PENULT_E_NOT_FOUND, "/tmp/caf?-??", "No such file", "a path that is no UTF-8");
     expect("/tmp/a\nb\x1b[2Jc\x7f", NULL, PENULT_E_NOT_FOUND, "/tmp/a?b?[2Jc?", "No such file", "a path with control characters");
     expect(folder, "/tmp/\xc3\x28", PENULT_E_NOT_FOUND, "/tmp/?(", "No such file", "a tokenizer's path that is no UTF-8");

@@ -73,7 +73,7 @@ struct writer {
     int broken;
 };
 
-static void write_tensor(struct writer *w, const struct layout *layout, enum role role, unsigned block) {
+static void write_tensor(struct writer *w, const struct found_layout *layout, enum role role, unsigned block) {
     struct layout_name name;
     char shape[32];
     size_t begin = w->data_size, values = shapes[role].rows * (shapes[role].columns ? shapes[role].columns : 1);
@@ -85,7 +85,10 @@ static void write_tensor(struct writer *w, const struct layout *layout, enum rol
         memcpy(w->data + w->data_size, &bits, w->dtype[1] == '3' ? 4 : 2);
         w->data_size += w->dtype[1] == '3' ? 4 : 2;
     }
-    layout_spell(layout, role, block, &name);
+    if (role == ROLE_PROJECTION)
+        layout_spell_projection(layout, 0, &name);
+    else
+        layout_spell(layout, role, block, &name);
     snprintf(shape, sizeof shape, shapes[role].columns ? "[%u,%u]" : "[%u]", (unsigned)shapes[role].rows,
              (unsigned)shapes[role].columns);
     w->header_size += (size_t)snprintf(w->header + w->header_size, sizeof w->header - w->header_size,
@@ -101,7 +104,9 @@ static void write_model(enum place place, const char *dtype, int projection, int
     /* any name that a layout has will do to find it */
     static char known[] = "text_model.embeddings.token_embedding.weight";
     struct named_tensor item = {.name = known, .name_size = sizeof known - 1};
-    const struct layout *layout = layout_of(&(struct tensor_set){&item, 1});
+    struct found_layout found[LAYOUTS_MOST];
+    fuzz_require(layouts_find(&(struct tensor_set){&item, 1}, found) == 1, "a layout that is not found");
+    const struct found_layout *layout = found;
     for (int role = BLOCK_ROLES; role < ROLES; role++)
         if (role != ROLE_PROJECTION || projection)
             write_tensor(&w, layout, (enum role)role, 0);

@@ -74,13 +74,14 @@ void fuzz_refused(int status, const struct fault *fault, const char *const *subj
     fuzz_require(0, "a message that does not begin with the thing it speaks of");
 }
 
-static void heard(void *user, enum report_severity severity, const char *subject, const char *message) {
+static void heard(void *user, const struct finding *finding) {
     unsigned *errors = user;
+    const char *subject = finding->subject, *message = finding->message;
     size_t length = strlen(message);
     fuzz_require(subject[0] != '\0' && length > 0, "a report without words");
     fuzz_require(fuzz_utf8(message, length) == length && fuzz_utf8(subject, strlen(subject)) == strlen(subject),
                  "a report that is not UTF-8");
-    *errors += severity == REPORT_ERROR;
+    *errors += finding->severity == REPORT_ERROR;
 }
 
 struct report fuzz_report(unsigned *errors) {

@@ -3,7 +3,8 @@
 #
 #   make fuzz            every target under libFuzzer with ASan and UBSan, for FUZZ_SECONDS=60 each; FUZZ_RUNS=n for n
 #                        executions each instead; FUZZ_TARGET="config api" only those; FUZZ_JOBS=2 as many at once.
-#                        Needs clang. What it finds, the corpus and the ledger stay in build/fuzzing/fuzz.
+#                        Needs clang. What it finds, the corpus and the ledger stay in build/fuzzing/fuzz. A target
+#                        counts as one test.
 #   make fuzz-replay     the seeds and every past finding once, and some thousand inputs made of them: with sanitizers and
 #                        with the flags of a release. Any compiler; half a minute.
 #
@@ -13,7 +14,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_RUNS ?=
 FUZZ_JOBS ?= 1
 FUZZ_REPLAY_RUNS ?= 5000
-FUZZ_TARGETS = safetensors config vocab tokenizer_json prompt weights api
+FUZZ_TARGETS = safetensors index layout config vocab vocab_compact tokenizer_json prompt weights api
 FUZZ_TARGET ?= $(FUZZ_TARGETS)
 
 FUZZ_SHARED = $(patsubst tests/fuzz/%.c,$(B)/harness/%.o,$(wildcard tests/fuzz/fuzz.c tests/fuzz/json_mutate.c tests/fuzz/parts.c \
@@ -55,8 +56,8 @@ $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_program,replay,$(target),tes
 FUZZ_BUILD = OPENBLAS= CC=clang
 FUZZ_TRACED = B=$(B)/fuzzing SANITIZE=address,undefined,fuzzer-no-link
 FUZZ_UNTRACED = B=$(B)/fuzzing/untraced SANITIZE=address,undefined CFLAGS=-fsanitize-coverage=inline-8bit-counters,pc-table,indirect-calls
-FUZZ_UNTRACED_TARGET = $(filter api prompt weights vocab,$(FUZZ_TARGET))
-FUZZ_TRACED_TARGET = $(filter-out api prompt weights vocab,$(FUZZ_TARGET))
+FUZZ_UNTRACED_TARGET = $(filter api layout prompt weights vocab,$(FUZZ_TARGET))
+FUZZ_TRACED_TARGET = $(filter-out api layout prompt weights vocab,$(FUZZ_TARGET))
 FUZZ_HOME = $(B)/fuzzing/fuzz
 
 .PHONY: fuzz fuzz-programs fuzz-replay fuzz-replay-run
@@ -70,7 +71,9 @@ fuzz-programs:
 fuzz: fuzz-programs
 	@$(PYTHON) tests/fuzz/seeds.py $(FUZZ_HOME)/seeds
 	@printf '%s\n' $(FUZZ_TARGET) | FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RUNS=$(FUZZ_RUNS) \
-	    xargs -P $(FUZZ_JOBS) -n 1 sh tests/fuzz/run.sh $(FUZZ_HOME)
+	    xargs -P $(FUZZ_JOBS) -n 1 sh tests/fuzz/run.sh $(FUZZ_HOME) | tee $(FUZZ_HOME)/said.txt || true
+	@awk '/^ok - / { passed++ } END { failed = $(words $(FUZZ_TARGET)) - passed; print passed + 0 " passed, " failed " failed"; \
+	    exit failed > 0 }' $(FUZZ_HOME)/said.txt
 
 fuzz-replay:
 	@$(MAKE) --no-print-directory B=$(B)/fuzzing/sanitized OPENBLAS= SANITIZE=address,undefined fuzz-replay-run

@@ -84,7 +84,7 @@ static void check_rows(const struct chunk_rules *rules, const struct dialect_tex
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct fault fault = {0};
     if (!tokenizer)
-        fuzz_require(tokenizer_open(&tokenizer, "samples/model", NULL, NULL, &fault) == 0, "run from the repository's root");
+        fuzz_require(tokenizer_open(&tokenizer, "samples/model", NULL, NULL, NULL, &fault) == 0, "run from the repository's root");
     if (size < 2)
         return 0;
     struct chunk_rules rules = chunk_rules_of((enum dialect_kind)(data[0] & 3), tokenizer_pad_id(tokenizer));
@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct dialect_text text;
     struct chunks chunks;
     double number = 0;
-    void *parsed = malloc(dialect_scratch_bytes(size)), *cut = malloc(chunks_scratch_bytes(size));
+    void *parsed = malloc(dialect_scratch_bytes(size)), *cut = malloc(chunks_scratch_bytes(tokenizer, size));
     fuzz_require(parsed && cut, "the test has no memory");
     fuzz_memory_start();
     int status = dialect_parse(rules.kind, prompt, size, parsed, &text, &fault), cutting = 0;

@@ -37,19 +37,24 @@ static void heard(void *user, const char *subject, const char *message) {
 }
 
 void parts_open(struct vocab_files *files, const char *text, size_t text_size) {
+    parts_open_padded(files, -1, text, text_size);
+}
+
+void parts_open_padded(struct vocab_files *files, int32_t default_pad, const char *text, size_t text_size) {
     static const char *const subjects[] = {
         "tokenizer.json: ", "vocab.json: ", "merges.txt: ", "tokenizer_config.json: ", "special_tokens_map.json: ",
-        "added_tokens.json: ", "added tokens: ", "the added token ", "the vocabulary: ", "merge ", "found neither ",
-        "bos_token: ", "eos_token: ", "pad_token: ", NULL};
+        "added_tokens.json: ", "clip.vocab: ", "added tokens: ", "the added token ", "the vocabulary: ", "merge ", "found neither ",
+        "bos_token: ", "eos_token: ", "pad_token: ", "a padding of id ", NULL};
     static const char plain[] =
         "Hello w\xC3\xB6rld! <|endoftext|>!! don't a\xCC\x81\xCC\xA3  \xE4\xBD\xA0\xF0\x9F\x98\x80 42 ab AB aa";
     struct tokenizer *tokenizer;
+    struct tokenizer_options options = {.default_pad = default_pad};
     struct fault fault = {0};
     size_t total = 0;
     for (int kind = 0; kind < VOCAB_FILES; kind++)
         total += files->of[kind].size;
     fuzz_memory_start();
-    int status = tokenizer_open_files(&tokenizer, files, heard, &notes, &fault);
+    int status = tokenizer_open_files(&tokenizer, files, &options, heard, &notes, &fault);
     fuzz_memory_within(total);
     vocab_files_free(files);
     fuzz_require((status == 0) == (tokenizer != NULL), "a status that does not go with the handle");

@@ -21,6 +21,8 @@ struct vocab_file part_file(const struct parts *parts, size_t index);
 /* Opens a tokenizer from the files (and frees them), checks what a refusal says and what memory it took, and leads both
  * texts through what opened: plain, and `text`. */
 void parts_open(struct vocab_files *files, const char *text, size_t text_size);
+/* The same with a padding for a compact vocabulary. */
+void parts_open_padded(struct vocab_files *files, int32_t default_pad, const char *text, size_t text_size);
 
 /* Changes one part as JSON, or as merges where `merges` is its index, or leaves all to libFuzzer. */
 size_t parts_mutate(uint8_t *data, size_t size, size_t room, unsigned seed, size_t count, size_t merges,

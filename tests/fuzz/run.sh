@@ -20,6 +20,7 @@ case $target in
 prompt | weights) most=512 ;;
 api) most=192 ;;
 config) most=1024 ;;
+layout) most=512 ;;
 vocab) most=2048 ;;
 *) most=4096 ;;
 esac
@@ -40,8 +41,8 @@ printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$commit" \
     "$target" "$seed" "${runs:-0}" "$(($(date +%s) - begin))" "$status" >>"$directory/ledger.tsv"
 if [ "$status" -ne 0 ]; then
     tail -n 40 "$log"
-    echo "$target: exit status $status after ${runs:-0} executions; see $log and $directory/findings/$target"
+    echo "not ok - $target: exit status $status after ${runs:-0} executions; see $log and $directory/findings/$target"
     exit 1
 fi
-echo "$target: ${runs:-0} executions, nothing found; coverage $(sed -n 's/.*DONE *//p' "$log")"
+echo "ok - $target: ${runs:-0} executions, nothing found; coverage $(sed -n 's/.*DONE *//p' "$log")"
 rm -f "$log"

@@ -57,6 +57,35 @@ def safetensors():
     yield "tower_with_data", whole(tower()[0], tower()[1])
 
 
+def index():
+    yield "two", (b'{"metadata":{"total_size":1.5},"weight_map":{"a":"model-00001-of-00002.safetensors",'
+                  b'"b":"model-00002-of-00002.safetensors","c":"model-00001-of-00002.safetensors"}}')
+    yield "none", b'{"weight_map":{}}'
+    yield "escapes", b'{"weight_map":{"\\u0061":"b\\u002esafetensors"}}'
+    for name in ("../a", "/etc/passwd", "..", "", "a\\\\b", "a\\u0000"):
+        yield "file_" + "".join(c if c.isalnum() else "_" for c in name), b'{"weight_map":{"a":"' + name.encode() + b'"}}'
+    yield "many", json.dumps({"weight_map": {f"t{i}": f"f{i}" for i in range(257)}}).encode()
+
+
+def layout():
+    """Towers of one block, one wide, as fuzz_layout.c spells them: head, name, block, dtype, rank, three sizes."""
+    def tower(head, openclip, dtype=0):
+        first, linears, vectors = ((5, (9, 5, 6), (7, 8)) if openclip else (0, (4, 0, 1), (2, 3)))
+        out = [bytes((head, n, 0, dtype, 2, 1, 0, 0)) for n in linears] + [bytes((head, n, 0, dtype, 1, 0, 0, 0)) for n in vectors]
+        names = range(31, 43) if openclip else range(13, 29)
+        for n in names:
+            wide = n in ((33, 35, 39, 41) if openclip else (15, 17, 19, 21, 25, 27))
+            three = openclip and n in (33, 34)
+            out.append(bytes((head, n, 0, dtype, 2 if wide else 1, 2 if three else 0, 0, 0)))
+        return b"".join(out)
+    for head in range(21):
+        yield f"transformers_{head}", tower(head, False, head % 9)
+        yield f"openclip_{head}", tower(head, True, head % 9)
+    yield "two", tower(3, False) + tower(5, True)
+    yield "scaled", tower(0, False, 4) + bytes((0, 29, 0, 0, 0, 0, 0, 0, 0, 30, 0, 0, 1, 0, 0, 0))
+    yield "mixed", tower(0, False) + tower(1, True)
+
+
 def config():
     shipped = json.loads((ROOT / "samples/model/config.json").read_text())
     yield "shipped", json.dumps(shipped).encode()
@@ -122,11 +151,41 @@ PROMPTS = (
 )
 
 
+REFERENCES = (
+    "a &amp;amp;amp;lt; b&#x26;lt;", "&am&#112;;&notit;&#59; &CounterClockwiseContourIntegral;", "<b>&amp;</b>\n&eacute;",
+    "&#xFF06;amp\u037e\uff06amp\uff1b", "\x1b[1;31mred\x1b[0m \x1b[\u0663m", "\u0132\u0149\u01c4\ufb03\uff21\uff9e\uffe3",
+    "it'\u017f <\u017ftart_of_text><start_of_text>x<end_of_text>", "\u039f\u03a3\u0345. \u03a3 \u0130", "&nGt;&fjlig;&FFILIG;&SZLIG;",
+)
+
+
 def prompt():
     for i, text in enumerate(PROMPTS):
         yield f"shipped_{i}", bytes([75, 0]) + text.encode()
         yield f"odd_{i}", bytes([i, 1]) + text.encode()
+        yield f"open_clip_{i}", bytes([75, 2]) + text.encode()
+        yield f"open_clip_odd_{i}", bytes([i, 3]) + text.encode()
+    for i, text in enumerate(REFERENCES):
+        yield f"references_{i}", bytes([75, 2]) + text.encode()
     yield "wrong", b"\x4b\x00ab \xc3(\xff"
+
+
+def compact(*merges, version=1, count=None):
+    """What fuzz_vocab_compact.c makes a file of: it seals it itself."""
+    return struct.pack("<II", version, len(merges) if count is None else count) + b"".join(
+        struct.pack("<HH", left, right) for left, right in merges)
+
+
+def vocab_compact():
+    hello = ((71, 68), (75, 75), (512, 513), (514, 334))
+    for raw in (0, 1):
+        yield f"hello_{raw}", bytes([raw, 0, 4]) + compact(*hello) + b"hello <|endoftext|>!"
+        yield f"empty_{raw}", bytes([raw, 255, 0]) + compact() + b"a"
+    yield "doubling", bytes([0, 1, 7]) + compact((0, 0), *((512 + k, 512 + k) for k in range(6))) + b"!" * 70
+    yield "end_before", bytes([0, 1, 1]) + compact((256, 0)) + b"!!"
+    yield "twice", bytes([0, 1, 2]) + compact((0, 1), (0, 1)) + b"!!"
+    yield "forward", bytes([0, 1, 1]) + compact((512, 0)) + b"!!"
+    yield "more", bytes([0, 1, 1]) + compact((0, 1), count=2) + b"!!"
+    yield "version", bytes([0, 1, 1]) + compact((0, 1), version=2) + b"!!"
 
 
 WEIGHTS = (
@@ -182,7 +241,8 @@ FINDINGS = {"safetensors": [("report_without_a_subject", declared('{"embeddings.
                                                                   '[1],"data_offsets":[0,2]},"":{"dtype":"F16","shape":[1],'
                                                                   '"data_offsets":[2,4]}}', 4))]}
 
-TARGETS = {"safetensors": safetensors, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json, "prompt": prompt, "weights": weights, "api": api}
+TARGETS = {"safetensors": safetensors, "index": index, "layout": layout, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json,
+           "vocab_compact": vocab_compact, "prompt": prompt, "weights": weights, "api": api}
 
 
 def main():

@@ -50,7 +50,7 @@ static uint64_t hash_of(const int32_t *ids, const struct token_span *spans, size
 
 struct tokens tokens_check(const struct tokenizer *tokenizer, const char *text, size_t size, size_t length) {
     size_t most = tokenizer_id_count_limit(size), count = 0;
-    void *scratch = malloc(tokenizer_scratch_bytes(size)), *frame_scratch = malloc(tokenizer_frame_scratch_bytes(size));
+    void *scratch = malloc(tokenizer_scratch_bytes(tokenizer, size)), *frame_scratch = malloc(tokenizer_frame_scratch_bytes(tokenizer, size));
     int32_t *ids = malloc(most * sizeof *ids), *row = malloc(length * sizeof *row);
     struct token_span *spans = malloc(most * sizeof *spans), *row_spans = malloc(length * sizeof *row_spans);
     struct token_frame frame;

@@ -258,15 +258,22 @@ static const void *extension(const char *id) {
     return NULL;
 }
 
+static int32_t model_hash(const penult_model *model, uint8_t *digest,
+                          int32_t (*progress)(void *user, const penult_progress *progress), void *user, penult_error *error) {
+    (void)model, (void)progress, (void)user, (void)error;
+    memset(digest, 0, 32);
+    return PENULT_OK;
+}
+
 static const penult_api api = {
     .struct_size = sizeof(penult_api), .abi_minor = PENULT_ABI_MINOR,
     .model_open = model_open, .model_close = model_close, .model_describe = model_describe, .tokenize = tokenize,
     .session_measure = session_measure, .session_open = session_open, .session_close = session_close,
-    .session_cancel = session_cancel, .encode_text = encode_text, .extension = extension,
+    .session_cancel = session_cancel, .encode_text = encode_text, .extension = extension, .model_hash = model_hash,
 };
 
 static const char *version(void) {
-    return "0.1.0";
+    return "0.2.0";
 }
 
 static const penult_api *get_api(uint32_t abi_version) {

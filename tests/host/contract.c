@@ -157,6 +157,16 @@ static const void *extension(const char *id) {
     return table;
 }
 
+static int32_t model_hash(const penult_model *model, uint8_t *digest,
+                          int32_t (*progress_of)(void *user, const penult_progress *progress), void *user, penult_error *error) {
+    struct guard guard;
+    struct passed_on to = {&guard, NULL, progress_of, user};
+    guard_begin(&guard, "model_hash");
+    int32_t status = real->model_hash(model, digest, progress_of ? progress : NULL, &to, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
 static penult_api api = {
     .model_open = model_open,
     .model_close = model_close,
@@ -168,6 +178,7 @@ static penult_api api = {
     .session_cancel = session_cancel,
     .encode_text = encode_text,
     .extension = extension,
+    .model_hash = model_hash,
 };
 
 /* ---- the entry ------------------------------------------------------------------------------------------------------ */

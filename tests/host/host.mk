@@ -83,7 +83,11 @@ HOST_SUITE = $(HOST_MISUSE) \
     "$(B)/files/test_corpus $(B)/penult.so $(FILE_CORPUS)" \
     "$(B)/files/test_unusual $(B)/penult.so $(MODEL)" \
     "$(B)/files/test_changes $(B)/penult.so $(MODEL) 4" \
-    "$(PYTHON) tests/files/test_numbers.py $(B)/penult.so $(MODEL)"
+    "$(PYTHON) tests/files/test_numbers.py $(B)/penult.so $(MODEL)" \
+    "$(B)/faults/test_quota $(B)/penult.so $(MODEL) $(B)/faults/quota" \
+    "$(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
+    "$(B)/analysis/test_races $(B)/penult.so $(MODEL) 2" \
+    "$(B)/host/test_gemms $(B)/penult.so $(MODEL) 2000"
 HOST_CHECKS = $(HOST_BITES) $(HOST_BARE) $(call over_contract,$(HOST_STATES) $(HOST_SUITE)) \
     "env B=$(B)/host/command $(PYTHON) tests/host/under_contract.py $(B)/host/command $(B)/penult.so \
         env B=$(B)/host/command $(PYTHON) tests/command/test_command.py" \
@@ -95,10 +99,12 @@ HOST_CHECKS = $(HOST_BITES) $(HOST_BARE) $(call over_contract,$(HOST_STATES) $(H
     $(foreach sessions,2 8 100,$(call host_gemms,$(HOST_GEMMS) $(sessions)))
 
 .PHONY: check-host
-check-host: all $(HOST_PROGRAMS) $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS) $(FILE_PROGRAMS) $(B)/abi/test_misuse $(B)/host/penult.map
+check-host: all $(HOST_PROGRAMS) $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS) $(FILE_PROGRAMS) $(ANALYSIS_PROGRAMS) \
+    $(B)/abi/test_misuse $(B)/host/penult.map
 	@mkdir -p $(B)/host/command
 	@cp $(B)/penult $(B)/host/command/penult
 	@cp $(B)/host/contract.so $(B)/host/command/penult.so
 	@rm -f $(B)/host/tables.txt
 	@CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1 PENULT_TABLES=$(B)/host/tables.txt \
-	    $(PYTHON) tests/run_tests.py $(HOST_CHECKS); status=$$?; cat $(B)/host/tables.txt; exit $$status
+	    TEST_LIMIT=$(or $(TEST_LIMIT),1800) $(PYTHON) tests/run_tests.py $(HOST_CHECKS); \
+	    status=$$?; cat $(B)/host/tables.txt; exit $$status

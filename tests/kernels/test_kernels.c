@@ -20,11 +20,20 @@ static struct weights make_weights(size_t count, enum dtype dtype) {
     assert_non_null(w.values);
     for (size_t i = 0; i < count; i++) {
         float value = random_float();
+        double wide = (double)value * 0.7; /* with more digits than a float keeps */
         uint16_t half = dtype == DTYPE_F16 ? f16_from_f32(value) : bf16_from_f32(value);
-        memcpy(w.block + 1 + i * w.element, dtype == DTYPE_F32 ? (void *)&value : (void *)&half, w.element);
-        w.values[i] = dtype == DTYPE_F32 ? (double)value
-                      : dtype == DTYPE_F16 ? (double)f16_to_f32(half)
-                                           : (double)bf16_to_f32(half);
+        uint8_t code = (uint8_t)(dtype == DTYPE_F8_E5M2 ? f16_from_f32(value) >> 8 : (float_to_bits(value) >> 16 & 0xBF));
+        const void *stored = dtype == DTYPE_F32 ? (void *)&value
+                             : dtype == DTYPE_F64 ? (void *)&wide
+                             : w.element == 2     ? (void *)&half
+                                                  : (void *)&code;
+        memcpy(w.block + 1 + i * w.element, stored, w.element);
+        w.values[i] = dtype == DTYPE_F32       ? (double)value
+                      : dtype == DTYPE_F64     ? (double)(float)wide
+                      : dtype == DTYPE_F16     ? (double)f16_to_f32(half)
+                      : dtype == DTYPE_BF16    ? (double)bf16_to_f32(half)
+                      : dtype == DTYPE_F8_E4M3 ? (double)f8_e4m3_to_f32(code)
+                                               : (double)f8_e5m2_to_f32(code);
     }
     return w;
 }
@@ -49,7 +58,11 @@ static void check_linear(const struct kernels *kernels, size_t batch, size_t row
         .weight = w.block + 1, .weight_pitch = depth * w.element, .dtype = dtype, .bias = columns % 3 ? bias : NULL,
         .y = y, .y_pitch = y_pitch, .y_batch_pitch = rows * y_pitch,
         .batch = batch, .rows = rows, .depth = depth, .columns = columns, .epilogue = epilogue,
+        .scale = columns % 4 == 1 ? 0.3f : 0,
     };
+    if (op.scale != 0)
+        for (size_t i = 0; i < columns * depth; i++)
+            w.values[i] = (double)((float)w.values[i] * op.scale);
     run((struct job){.kernels = kernels, .linear = &op, .scratch = kernels->linear_scratch(rows, depth)});
     check_guards(block, y_count);
     for (size_t row = 0; row < batch * rows; row++) {
@@ -77,12 +90,13 @@ static void check_linear(const struct kernels *kernels, size_t batch, size_t row
 }
 
 static void check_table(const struct kernels *kernels) {
-    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64, DTYPE_F8_E4M3, DTYPE_F8_E5M2};
     static const size_t big[][4] = {{1, 77, 1280, 64}, {2, 77, 768, 64}, {1, 77, 5120, 64}, {3, 1, 1280, 64}, {1, 77, 257, 1}};
     for (size_t n = 1; n <= 67; n++)
-        check_linear(kernels, 1 + n % 3, n * 7 % 13, n, 1 + n * 5 % KERNEL_PANEL, dtypes[n % 3], (enum epilogue)(n % 4));
+        for (size_t d = n % 2; d < 6; d += 2)
+            check_linear(kernels, 1 + n % 3, n * 7 % 13, n, 1 + n * 5 % KERNEL_PANEL, dtypes[d], (enum epilogue)(n % 4));
     for (size_t i = 0; i < sizeof big / sizeof big[0]; i++)
-        for (size_t d = 0; d < 3; d++)
+        for (size_t d = i % 2; d < 6; d += 2)
             check_linear(kernels, big[i][0], big[i][1], big[i][2], big[i][3], dtypes[d], (enum epilogue)((i + d) % 4));
 }
 

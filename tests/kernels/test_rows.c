@@ -40,6 +40,38 @@ static void check_rows(const struct kernels *kernels) {
     }
 }
 
+/* Every code of a type of 16 or 8 bits, and doubles of every kind, at every place in a vector. */
+static void check_codes(const struct kernels *kernels) {
+    static const enum dtype dtypes[] = {DTYPE_F16, DTYPE_BF16, DTYPE_F8_E4M3, DTYPE_F8_E5M2, DTYPE_F64};
+    static unsigned char codes[65536 * 8];
+    static float expected[65536], found[65536];
+    struct kernels scalar;
+    kernels_scalar(&scalar);
+    for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
+        size_t bytes = dtype_bits(dtypes[d]) / 8, count = bytes == 1 ? 256 : 65536;
+        for (size_t i = 0; i < count; i++) {
+            uint64_t code = bytes == 8 ? (uint64_t)i << 48 | (uint64_t)(i * 2654435761u & 0xFFFFFFFFu) : i;
+            if (bytes == 8 && (i & 0x7FF0) == 0x7FF0 && i % 16)
+                code |= (uint64_t)1 << 51; /* quiet: the others become so, which scalar code may leave to the compiler */
+            memcpy(codes + i * bytes, &code, bytes);
+        }
+        scalar.widen(codes, dtypes[d], expected, count);
+        for (size_t begin = 0; begin < 17 && begin < count; begin++) {
+            kernels->widen(codes + begin * bytes, dtypes[d], found, count - begin);
+            for (size_t i = 0; i < count - begin; i++) {
+                if (isnan(expected[begin + i]) ? !isnan(found[i]) : memcmp(&expected[begin + i], &found[i], 4) != 0)
+                    fail_msg("%s: %s code %zx: %a, expected %a", kernels->name, dtype_name(dtypes[d]), begin + i, (double)found[i],
+                             (double)expected[begin + i]);
+            }
+        }
+    }
+}
+
+static void every_code_of_every_type(void **state) {
+    (void)state;
+    each_table(check_codes);
+}
+
 static void rows_have_the_same_bits_in_every_table(void **state) {
     (void)state;
     each_table(check_rows);
@@ -185,6 +217,7 @@ static void functions_against_double(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_have_the_same_bits_in_every_table),
+        cmocka_unit_test(every_code_of_every_type),
         cmocka_unit_test(attention_is_causal_and_exact),
         cmocka_unit_test(attention_survives_large_scores),
         cmocka_unit_test(layer_norm_against_double),

@@ -7,7 +7,8 @@ import struct
 
 import numpy as np
 
-TYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I64": np.int64, "F64": np.float64}
+TYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I64": np.int64, "F64": np.float64,
+         "F8_E4M3": np.uint8, "F8_E5M2": np.uint8}
 
 
 def read(path):

@@ -115,7 +115,8 @@ def config_values_are_checked():
         refuses(folder("zero", config={key: 0}), "UNSUPPORTED", key, "0")
         refuses(folder("huge", config={key: 2**31 - 1}), "UNSUPPORTED", key)
     refuses(folder("act", config={"hidden_act": "gelu_new"}), "UNSUPPORTED", "gelu_new", "quick_gelu")
-    refuses(folder("arch", config={"architectures": ["CLIPModel"]}), "UNSUPPORTED", "CLIPModel", "CLIPTextModel")
+    refuses(folder("arch", config={"architectures": ["T5EncoderModel"]}), "UNSUPPORTED", "T5EncoderModel", "CLIPTextModel")
+    refuses(folder("arch", config={"architectures": ["CLIPModel"]}), "FORMAT", "CLIPModel", "text_config")
     refuses(folder("arch", config={"architectures": []}), "UNSUPPORTED", "architectures")
     refuses(folder("type", config={"model_type": "bert"}), "UNSUPPORTED", "bert")
     refuses(folder("eps", config={"layer_norm_eps": 0}), "UNSUPPORTED", "layer_norm_eps")
@@ -246,11 +247,13 @@ def a_tokenizer_of_another_model_is_refused():
 @test
 def what_is_not_a_model_is_said():
     refuses(str(pathlib.Path(ROOT) / "nowhere"), "NOT_FOUND", "nowhere")
-    refuses(str(pathlib.Path(MODEL) / "config.json"), "UNSUPPORTED", "directory")
+    refuses(str(pathlib.Path(MODEL) / "config.json"), "FORMAT", "config.json", "weight_map")
+    path = pathlib.Path(folder("part"))
+    (path / "model.safetensors").unlink()
+    refuses(str(path), "NOT_FOUND", "model.safetensors", "text_encoder")
     for name in ("config.json", "model.safetensors"):
         path = pathlib.Path(folder("part"))
         (path / name).unlink()
-        refuses(str(path), "NOT_FOUND", name)
         (path / name).mkdir()
         refuses(str(path), "IO", "directory")
     path = pathlib.Path(folder("short"))

@@ -50,6 +50,17 @@ def build(text):
     return {token: index for index, token in enumerate(tokens)}, merges
 
 
+def write_compact(directory):
+    """Writes clip.vocab and returns its path."""
+    directory = pathlib.Path(directory)
+    fetch(directory)
+    out = directory / "clip.vocab"
+    maker = towers.ROOT / "encoder" / "format" / "make_vocabulary.py"
+    subprocess.run([sys.executable, str(maker), str(out), str(directory / pathlib.Path(MEMBER).name)], check=True,
+                   stdout=subprocess.DEVNULL)
+    return out
+
+
 def write(directory, pad_token=vocabulary.END):
     """Writes two directories and returns them: `transformers 5`, holding tokenizer.json, and `transformers 4`, holding
     vocab.json and merges.txt."""

@@ -3,9 +3,10 @@
 #
 #     tests/parity/environment.sh DIRECTORY [PYTHON]
 #
-# DIRECTORY becomes a virtual environment with the pinned packages of requirements-torch.txt and requirements.txt;
-# when it already is that, this takes no time. With PYTHON (an interpreter that has the packages) nothing is built:
-# its versions are checked and it is used as it is.
+# DIRECTORY becomes a virtual environment with the pinned packages of requirements-torch.txt and requirements.txt, and
+# with those of requirements-apart.txt in DIRECTORY/apart (apart.py says why); when it already is that, this takes no
+# time. With PYTHON (an interpreter that has the packages) nothing is built: its versions are checked and it is used as
+# it is.
 #
 # torch goes first and alone, as any other package that requires it would let pip choose another version. pip finds it
 # through its own configuration. On an index that offers a CUDA build under this version (PyPI does, gigabytes of it),
@@ -22,7 +23,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 # One line per package that is missing or has another version than the files pin.
 disagreements() {
-    "$1" - "$here/requirements-torch.txt" "$here/requirements.txt" <<'PYTHON'
+    PYTHONPATH="$directory/apart" "$1" - "$here"/requirements*.txt <<'PYTHON'
 import importlib.metadata, sys
 
 for path in sys.argv[1:]:
@@ -49,7 +50,7 @@ fi
 
 python=$directory/bin/python
 stamp=$directory/complete
-wanted=$(cat "$here/requirements-torch.txt" "$here/requirements.txt")
+wanted=$(cat "$here"/requirements*.txt)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$python" -c "" 2>/dev/null; then
     echo "$python"
     exit 0
@@ -72,6 +73,8 @@ pip() {
 }
 pip -r "$here/requirements-torch.txt"
 pip -r "$here/requirements.txt"
+# Without what they depend on: that is in the environment, and torchvision is not to be seen there.
+pip --no-deps --target "$directory/apart" -r "$here/requirements-apart.txt"
 wrong=$(disagreements "$python")
 if [ -n "$wrong" ]; then
     printf 'the reference environment came out wrong:\n%s\n' "$wrong" >&2

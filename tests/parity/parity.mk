@@ -1,12 +1,17 @@
 # parity.mk - the parity run and the goldens. For the Makefile at the root to include; uses B (the build folder, default
 # build) and PYTHON (one that has NumPy, default python3).
 #
-#   make parity          the plugin against transformers; REFERENCE_PYTHON=... takes an interpreter that has the pinned
-#                        packages instead of building $(B)/reference; PARITY_OPTIONS=... goes to run.py
+#   make parity          the plugin against transformers, and every layout small; REFERENCE_PYTHON=... takes an
+#                        interpreter that has the pinned packages instead of building $(B)/reference; PARITY_OPTIONS=...
+#                        goes to run.py
 #   make parity-record   the same, and writes tests/parity/RESULTS.md
 #   make parity-full     bigG's text tower at its true geometry, values and bits, in every kernel set: 12 minutes,
 #                        5.6 GB of disk, 9 GiB of memory; PARITY_FULL_OPTIONS=... goes to full.py
 #   make parity-full-record   the same, and writes tests/parity/RESULTS-FULL.md
+#   make parity-layouts  every layout at full size, against the library whose layout it is: TIME, 6 GB of disk, 10 GiB
+#                        of memory; PARITY_LAYOUTS_OPTIONS=... goes to layouts.py
+#   make parity-layouts-record   the same, and writes tests/parity/RESULTS-LAYOUTS.md
+#   make check-real MODEL=path [TOWER=name] [ACTIVATION=gelu]   your checkpoint in Penult and in a reference library
 #   make check-golden    the plugin against recorded values; needs no torch
 
 B ?= build
@@ -14,19 +19,27 @@ PYTHON ?= python3
 REFERENCE_PYTHON ?=
 PARITY_OPTIONS ?=
 PARITY_FULL_OPTIONS ?=
+PARITY_LAYOUTS_OPTIONS ?=
+MODEL ?=
+TOWER ?=
+ACTIVATION ?=
 
 parity_python = python=$$(tests/parity/environment.sh $(B)/reference $(REFERENCE_PYTHON)) && \
 	PYTHONDONTWRITEBYTECODE=1 "$$python"
 parity_run = $(parity_python) tests/parity/run.py --plugin $(B)/penult.so --work $(B)/parity
 parity_full_run = $(parity_python) tests/parity/full.py --plugin $(B)/penult.so --haswell $(B)/haswell/penult.so \
 	--work $(B)/parity
+parity_layouts_run = $(parity_python) tests/parity/layouts.py --plugin $(B)/penult.so --work $(B)/parity/layouts
 
-.PHONY: parity parity-record parity-full parity-full-record parity-haswell check-golden
+.PHONY: parity parity-record parity-full parity-full-record parity-haswell parity-layouts parity-layouts-record
+.PHONY: check-real check-golden
 parity: $(B)/penult.so
 	$(parity_run) $(PARITY_OPTIONS)
+	$(parity_layouts_run)
 
 parity-record: $(B)/penult.so
 	$(parity_run) --record $(PARITY_OPTIONS)
+	$(parity_layouts_run)
 
 # A second plugin, whose OpenBLAS is forced to the kernels that it would take on a CPU with AVX2. Its own make knows
 # what it depends on.
@@ -38,6 +51,17 @@ parity-full: $(B)/penult.so parity-haswell
 
 parity-full-record: $(B)/penult.so parity-haswell
 	$(parity_full_run) --record $(PARITY_FULL_OPTIONS)
+
+parity-layouts: $(B)/penult.so
+	$(parity_layouts_run) --full $(PARITY_LAYOUTS_OPTIONS)
+
+parity-layouts-record: $(B)/penult.so
+	$(parity_layouts_run) --full --record $(PARITY_LAYOUTS_OPTIONS)
+
+check-real: $(B)/penult.so
+	@test -n "$(MODEL)" || { echo "make check-real MODEL=path [TOWER=name]: which checkpoint?" >&2; exit 2; }
+	$(parity_python) tests/parity/check_real.py $(if $(TOWER),--tower "$(TOWER)") \
+		$(if $(ACTIVATION),--activation "$(ACTIVATION)") --plugin $(B)/penult.so "$(MODEL)"
 
 check-golden: $(B)/penult.so
 	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/parity/test_golden.py $(B)/penult.so

@@ -4,7 +4,7 @@
     skip                   [B,T,D]  final norm of hidden_states[-2], what clip skip takes
     last                   [B,T,D]  last_hidden_state
     pooled raw             [B,D]    pooler_output
-    pooled projected       [B,P]    text_embeds, of a CLIPTextModelWithProjection
+    pooled projected       [B,P]    text_embeds, of a CLIPTextModelWithProjection or a CLIPModel
     pooled normalised      [B,P]    that over its norm
 
 Attention is "sdpa": "eager" computes the softmax in float32 whatever the model's dtype (modeling_clip.py).
@@ -37,8 +37,8 @@ def outputs(model, ids):
 
 
 def _outputs(model, ids):
-    projected = isinstance(model, CLIPTextModelWithProjection)
-    tower = model.text_model if projected else model
+    projected = hasattr(model, "text_projection")
+    tower = getattr(model, "text_model", model)
     out = tower(input_ids=ids, output_hidden_states=True)
     result = {f"hidden {layer}": state for layer, state in enumerate(out.hidden_states)}
     result["skip"] = tower.final_layer_norm(out.hidden_states[-2])

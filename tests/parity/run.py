@@ -18,10 +18,15 @@ import torch
 import transformers
 from transformers import CLIPTokenizer
 
+HERE = pathlib.Path(__file__).resolve().parent
+TOKENIZER_TESTS = HERE.parent / "tokenizer"
+sys.path.insert(0, str(TOKENIZER_TESTS))
+
 import bits
 import clip_vocabulary
 import compare
 import ids
+import ids_open_clip
 import numpy_block
 import reference
 import towers
@@ -29,9 +34,7 @@ from plugin import encode, penult
 from prompts import PROMPTS, names
 from report import Report
 
-HERE = pathlib.Path(__file__).resolve().parent
 SHIPPED_FILES = towers.ROOT / "samples" / "model"
-TOKENIZER_TESTS = HERE.parent / "tokenizer"
 
 
 def random_rows(count, length):
@@ -160,7 +163,6 @@ class Run:
         self.report.extend(label, bits.checks(directory, tokenizer, self.library, bits.CHOSEN[:prompts]))
 
     def ids(self):
-        sys.path.insert(0, str(TOKENIZER_TESTS))
         import corpus
         texts = list(corpus.texts(self.options.strings))
         tok = CLIPTokenizer.from_pretrained(SHIPPED_FILES)
@@ -179,6 +181,20 @@ class Run:
                     self.report.extend(where, ids.framed("rows", model, tok, [*PROMPTS, *texts[::200]]))
                     self.report.extend(where, ids.vectors(recorded, field, model))
         shutil.rmtree(carrier)
+        compact = clip_vocabulary.write_compact(self.work / "vocabulary")
+        for pad, field, pad_in_text, some in (("end", "hf_fast", "files", texts),
+                                              ("bang", "hf_fast_pad_bang", "special", texts[::20])):
+            tok = CLIPTokenizer.from_pretrained(self.clip[pad][0])
+            with penult.Model(None, compact, library=self.library, pad_in_text=pad_in_text) as model:
+                where = f"CLIP vocabulary, clip.vocab, pads with {tok.pad_token!r}"
+                self.report.extend(where, ids.compare("body", model, tok, some))
+                self.report.extend(where, ids.framed("rows", model, tok, [*PROMPTS, *texts[::200]]))
+                self.report.extend(where, ids.vectors(recorded, field, model))
+        with penult.Model(None, compact, library=self.library, tokenizer_mode="open_clip") as model:
+            where = "CLIP vocabulary, clip.vocab, open_clip's mode"
+            strings = ids_open_clip.texts(corpus, self.options.strings)
+            self.report.extend(where, ids_open_clip.checks(model, strings))
+            self.report.extend(where, ids_open_clip.vectors(recorded, model))
 
     # ---- the end ----
 

@@ -22,6 +22,10 @@ from make_model import GEOMETRY as SHIPPED  # noqa: E402, F401
 CLIP_L = weights.Geometry(
     name="CLIP-L", vocabulary=49408, width=768, heads=12, layers=12, mlp_width=3072, projection=768,
     activation="quick_gelu", start_id=49406, end_id=49407, pad_id=49407, last_rms=20.0)
+# OpenCLIP's ViT-H/14, SD 2.x's encoder.
+CLIP_H = weights.Geometry(
+    name="CLIP-H", vocabulary=49408, width=1024, heads=16, layers=24, mlp_width=4096, projection=1024,
+    activation="gelu", start_id=49406, end_id=49407, pad_id=0, last_rms=22.0)
 # The text tower of CLIP ViT-bigG/14, SDXL's text_encoder_2: 694,659,840 parameters. Its vocabulary pads with "!".
 BIG_G = weights.Geometry(
     name="bigG", vocabulary=49408, width=1280, heads=20, layers=32, mlp_width=5120, projection=1280,

@@ -87,6 +87,24 @@ BASES = [
 ]
 
 
+# What open_clip's cleaning makes a difference for: pieces of HTML references, and characters that become pieces of them
+REFERENCES = [
+    "&", "&amp;", "&amp", "&#", "&#x", "#", "x", ";", "&;", "&AMP;", "&lt;", "<", ">", "&#38;", "&#x26;", "&#59;", "&semi;",
+    "amp;", "\u037e", "\u212a", "\uff06", "\uff1b", "\uff03", "&#xFF06;", "&#65286;", "&#x37e;", "&nbsp;", "&NewLine;",
+    "&Tab;", "&ffilig;", "&fjlig;", "&EACUTE;", "&SZLIG;", "&nGt;", "&notit;", "&notin;", "&not", "&FFILIG;", "&quot;",
+    "&CounterClockwiseContourIntegral;", "&eacute;", "&rsquo;", "&hellip", "&#1;", "&#128;", "&#x80;", "&#xD800;",
+    "&#1114112;", "&#xFFFE;", "&#xFDD0;", "&#13;", "&#10;", "&#160;", "&#x1F600;", "&#0;", "&#000000000000000000000000038;",
+]
+FIXES = [
+    "\x1b[", "\x1b", "[", "31m", "3", "1;", "\u0663", "m", "\n", "\r", "\r\n", "\u2028", "\x85", "\x93", "\x91",
+    "\x81", "\ufb01", "\ufb03", "\u0132", "\u0149", "\u01c4", "\ufb05", "\u3000", "\uff21", "\uff76", "\uff9e",
+    "\uffe3", "\u2018", "\u201d", "\u02bc", "\u0301", "\u0338", "\u0345", "\u0308", "\u03a3", "\u03c3", "\u0391",
+    "\u0130", "\u017f", "s", "t", "e", "a", "A", "I", "<start_of_text>", "<\u017ftart_of_text>", "<START_OF_TEXT>",
+    "<end_of_text>", "<end_of_text", "'", "'\u017f", "'LL", "'re", "!", "<|endoftext|>", "\ufeff", "\u206a", "\ufffa",
+    "\x00", "\x0b", "\x0c", " ", "  ", "\t", "\u200b", "\xad", "\u2126", "\u1f80", "\u0958", "\U0001d160",
+]
+
+
 class Source:
     def __init__(self, seed):
         self.state = seed
@@ -205,6 +223,19 @@ MAKERS = (prompt, prompt, code, foreign, letters, letters, stack, stack, jamo, e
 def vectors():
     """The test vectors of the literature, with the ids of CLIP's own vocabulary; see tokenizer_vectors.json."""
     return json.loads((HERE / "tokenizer_vectors.json").read_text(encoding="utf-8"))
+
+
+def entities(source):
+    """For open_clip alone: not among MAKERS, so that the texts that are recorded stay as they are."""
+    def one():
+        kind = source.number(10)
+        if kind < 5:
+            return source.among(REFERENCES)
+        if kind < 8:
+            return source.among(FIXES)
+        number = source.number(0x180) if kind == 8 else source.number(0x112000)
+        return f"&#{source.among([str(number), f'x{number:x}', f'X{number:X}'])}{source.among([';', ';', ''])}"
+    return "".join(source.several(1, 12, one))
 
 
 def texts(count, seed=20):

@@ -18,7 +18,7 @@ struct made {
 /* Cuts with scratch of the promised size between guard bytes. */
 static int make(const struct tokenizer *tokenizer, struct chunk_rules rules, const char *prompt, size_t size, struct made *out) {
     enum { GUARD = 64 };
-    size_t bytes = chunks_scratch_bytes(size);
+    size_t bytes = chunks_scratch_bytes(tokenizer, size);
     *out = (struct made){.rules = rules, .parsed = malloc(dialect_scratch_bytes(size)), .cut = malloc(bytes + GUARD)};
     memset(out->cut + bytes, 0xA5, GUARD);
     assert_int_equal(dialect_parse(rules.kind, prompt, size, out->parsed, &out->text, &fault), 0);
@@ -37,7 +37,7 @@ static int open_small(void **state) {
     struct small small = small_pair();
     struct tokenizer *tokenizer;
     struct vocab_files files = small_files(&small);
-    if (tokenizer_open_files(&tokenizer, &files, NULL, NULL, &fault))
+    if (tokenizer_open_files(&tokenizer, &files, NULL, NULL, NULL, &fault))
         fail_msg("%s", fault.message);
     small_free(&small);
     *state = tokenizer;
@@ -250,8 +250,8 @@ static void refusals(void **state) {
         assert_names(fault.message, "a row of ");
         drop(&made);
     }
-    assert_true(chunks_scratch_bytes(DIALECT_TEXT_LIMIT + (size_t)1) == SIZE_MAX);
-    assert_true(chunks_scratch_bytes(DIALECT_TEXT_LIMIT) < SIZE_MAX);
+    assert_true(chunks_scratch_bytes(*state, DIALECT_TEXT_LIMIT + (size_t)1) == SIZE_MAX);
+    assert_true(chunks_scratch_bytes(*state, DIALECT_TEXT_LIMIT) < SIZE_MAX);
 }
 
 /* Positive and negative: filled up with the empty prompt, or repeated to the common multiple. */

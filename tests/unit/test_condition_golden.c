@@ -138,7 +138,7 @@ static void with_chunks(struct golden *golden, void (*check)(struct golden *, co
                         char *rest) {
     struct dialect_text text;
     struct chunks chunks;
-    void *parsed, *cut = malloc(chunks_scratch_bytes(golden->size));
+    void *parsed, *cut = malloc(chunks_scratch_bytes(golden->tokenizer, golden->size));
     assert_int_equal(parse(golden->rules.kind, golden->prompt, golden->size, &text, &parsed), 0);
     assert_int_equal(chunks_cut(&golden->rules, golden->tokenizer, &text, cut, &chunks, &fault), 0);
     check(golden, &text, &chunks, rest);
@@ -204,7 +204,7 @@ static void golden_file(void **state) {
     size_t size;
     char *all = NULL;
     if (file_read_all(NULL, GOLDEN, (size_t)16 << 20, &all, &size, &fault) ||
-        tokenizer_open(&golden.tokenizer, MODEL, NULL, NULL, &fault))
+        tokenizer_open(&golden.tokenizer, MODEL, NULL, NULL, NULL, &fault))
         fail_msg("%s", fault.message);
     for (char *line = all, *next; line < all + size; line = next) {
         char *end = strchr(line, '\n');

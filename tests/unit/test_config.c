@@ -17,10 +17,10 @@ static const char right[] =
 static struct fault fault;
 static char reports[2048];
 
-static void keep_report(void *user, enum report_severity severity, const char *subject, const char *message) {
+static void keep_report(void *user, const struct finding *finding) {
     size_t used = strlen(reports);
-    (void)user, (void)severity;
-    snprintf(reports + used, sizeof reports - used, "%s: %s\n", subject, message);
+    (void)user;
+    snprintf(reports + used, sizeof reports - used, "%s: %s\n", finding->subject, finding->message);
 }
 
 /* From a block of the text's exact size, so that a sanitizer sees a byte read beyond it. */
@@ -118,10 +118,12 @@ static void what_is_wrong_is_named(void **state) {
         {"[\"CLIPTextModelWithProjection\"]", "\"CLIPTextModel\"", FAULT_FORMAT, "architectures"},
         {"[\"CLIPTextModelWithProjection\"]", "[]", FAULT_UNSUPPORTED, "names 0 classes"},
         {"[\"CLIPTextModelWithProjection\"]", "[\"CLIPTextModel\", \"CLIPTextModel\"]", FAULT_UNSUPPORTED, "names 2 classes"},
-        {"[\"CLIPTextModelWithProjection\"]", "[\"CLIPModel\"]", FAULT_UNSUPPORTED, "CLIPModel"},
+        {"[\"CLIPTextModelWithProjection\"]", "[\"CLIPModel\"]", FAULT_FORMAT, "text_config is missing"},
+        {"[\"CLIPTextModelWithProjection\"]", "[\"T5EncoderModel\"]", FAULT_UNSUPPORTED, "T5EncoderModel"},
         {"[\"CLIPTextModelWithProjection\"]", "[1]", FAULT_UNSUPPORTED, "architectures names \"1\""},
         {"[\"CLIPTextModelWithProjection\"]", "[\"CLIPTextModel\" 1]", FAULT_FORMAT, "a comma"},
-        {"clip_text_model", "clip", FAULT_UNSUPPORTED, "model_type is \"clip\""},
+        {"clip_text_model", "clip", FAULT_FORMAT, "text_config is missing"},
+        {"clip_text_model", "bert", FAULT_UNSUPPORTED, "model_type is \"bert\", expected \"clip_text_model\" or \"clip\""},
         {"\"clip_text_model\"", "{}", FAULT_UNSUPPORTED, "model_type"},
         {"null}", "nul}", FAULT_FORMAT, "a value"},
     };
@@ -139,6 +141,47 @@ static void what_is_wrong_is_named(void **state) {
 }
 
 /* A host that says which activation it is need not have one in the file; what the file has there is read over, whole. */
+/* A CLIPModel's file: its text_config, whatever stands before and behind it; its class's defaults for what is not there. */
+static void a_config_of_both_towers(void **state) {
+    static const char *const right_ones[] = {
+        "{\"model_type\":\"clip\",\"projection_dim\":32,\"text_config\":{\"hidden_size\":64,\"architectures\":null,"
+        "\"model_type\":\"clip_text_model\",\"text_config\":{\"hidden_size\":1},\"projection_dim\":7,\"hidden_act\":\"gelu\"},"
+        "\"vision_config\":{\"hidden_size\":9}}",
+        "{\"text_config\":{\"hidden_act\":\"gelu\",\"hidden_size\":64},\"projection_dim\":32,\"architectures\":[\"CLIPModel\"]}"};
+    static const struct {
+        const char *text;
+        enum fault_code code;
+        const char *word;
+    } wrong_ones[] = {
+        {"{\"model_type\":\"clip\"}", FAULT_FORMAT, "text_config is missing"},
+        {"{\"model_type\":\"clip\",\"text_config\":null}", FAULT_FORMAT, "text_config is missing"},
+        {"{\"model_type\":\"clip\",\"text_config\":{},\"projection_dim\":0}", FAULT_FORMAT, "projection_dim"},
+        {"{\"model_type\":\"clip\",\"text_config\":{},\"text_config\":{}}", FAULT_FORMAT, "text_config stands in it twice"},
+        {"{\"model_type\":\"clip\",\"text_config\":{\"model_type\":\"clip\"}}", FAULT_UNSUPPORTED, "model_type is \"clip\""},
+        {"{\"model_type\":\"clip\",\"text_config\":{\"num_attention_heads\":3}}", FAULT_MISMATCH, "num_attention_heads"},
+        {"{\"model_type\":\"clip\",\"text_config\":{", FAULT_FORMAT, "ends"},
+    };
+    struct geometry g;
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(parse(right_ones[i], ACTIVATION_NONE, &g), 0);
+        assert_int_equal(g.width, 64);
+        assert_int_equal(g.projection, 32);
+        assert_int_equal(g.layers, 12);
+        assert_int_equal(g.vocabulary, 49408);
+        assert_int_equal(g.activation, ACTIVATION_GELU);
+        assert_int_equal(g.end_id, 49407);
+    }
+    assert_int_equal(parse("{\"model_type\":\"clip\",\"text_config\":{}}", ACTIVATION_GELU, &g), 0);
+    assert_int_equal(g.projection, 512);
+    assert_int_equal(g.activation, ACTIVATION_GELU);
+    assert_names(reports, "overridden");
+    for (size_t i = 0; i < sizeof wrong_ones / sizeof wrong_ones[0]; i++) {
+        assert_int_equal(parse(wrong_ones[i].text, ACTIVATION_NONE, &g), wrong_ones[i].code);
+        assert_names(fault.message, wrong_ones[i].word);
+    }
+}
+
 static void an_activation_can_be_overridden(void **state) {
     static const char *const values[] = {"\"quick_gelu\"", "\"gelu_new\"", "null", "[1, [2]]", "{\"vocab_size\": 5}"};
     struct geometry g;
@@ -199,6 +242,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_right_config_is_taken_as_it_is),
         cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(a_config_of_both_towers),
         cmocka_unit_test(an_activation_can_be_overridden),
         cmocka_unit_test(what_is_assumed_is_reported),
         cmocka_unit_test(the_class_says_whether_there_is_a_projection),

@@ -29,6 +29,21 @@ static void every_code_widens_exactly(void **state) {
     }
 }
 
+/* E4M3 has no infinity: its largest exponent is one like the others, but for the one code of all ones. */
+static void every_code_of_eight_bits_widens_exactly(void **state) {
+    (void)state;
+    for (uint32_t code = 0; code < 256; code++) {
+        uint32_t sixteen = (code & 0x80) << 8;
+        assert_true(same(f8_e5m2_to_f32((uint8_t)code), value_of(sixteen | (code & 0x7F), 5, 2)));
+        double e4m3 = (code & 0x7F) == 0x7F ? NAN
+                      : (code & 0x78) == 0x78
+                          ? (code & 0x80 ? -1.0 : 1.0) * ldexp(1.0 + ldexp((double)(code & 7), -3), 8)
+                          : value_of(sixteen | (code & 0x7F), 4, 3);
+        assert_true(same(f8_e4m3_to_f32((uint8_t)code), e4m3));
+    }
+    assert_true(f8_e4m3_to_f32(0x7E) == 448 && f8_e5m2_to_f32(0x7B) == 57344); /* the largest of each, as published */
+}
+
 static void every_code_survives_a_round_trip(void **state) {
     (void)state;
     for (uint32_t code = 0; code < 65536; code++) {
@@ -68,6 +83,7 @@ static void rounds_to_nearest_even(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_widens_exactly),
+        cmocka_unit_test(every_code_of_eight_bits_widens_exactly),
         cmocka_unit_test(every_code_survives_a_round_trip),
         cmocka_unit_test(rounds_to_nearest_even),
     };

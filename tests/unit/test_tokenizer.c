@@ -9,7 +9,7 @@ static int open_small(void **state) {
     struct tokenizer *tokenizer;
     small_edit(&small, VOCAB_TOKENIZER_CONFIG_JSON, NULL, "{\"pad_token\": \"!\"}");
     struct vocab_files files = small_files(&small);
-    if (tokenizer_open_files(&tokenizer, &files, NULL, NULL, &fault))
+    if (tokenizer_open_files(&tokenizer, &files, NULL, NULL, NULL, &fault))
         fail_msg("%s", fault.message);
     small_free(&small);
     *state = tokenizer;
@@ -57,7 +57,7 @@ static void spans(void **state) {
 static void cutting(void **state) {
     static const size_t counts[] = {0, 1, 74, 75, 76, 77, 78, 200};
     char text[400], scratch[1 << 16];
-    assert_true(tokenizer_frame_scratch_bytes(sizeof text) <= sizeof scratch);
+    assert_true(tokenizer_frame_scratch_bytes(*state, sizeof text) <= sizeof scratch);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         int32_t ids[77];
         struct token_span found[77];
@@ -118,7 +118,7 @@ static void cut_inside_a_segment(void **state) {
     small_edit(&small, VOCAB_VOCAB_JSON, ": 517}", ": 517, \"\\u0141h\": 518}");
     small_edit(&small, VOCAB_MERGES_TXT, "h e\n", "\xC5\x81 h\nh e\n");
     struct vocab_files files = small_files(&small);
-    assert_int_equal(tokenizer_open_files(&tokenizer, &files, NULL, NULL, &fault), 0);
+    assert_int_equal(tokenizer_open_files(&tokenizer, &files, NULL, NULL, NULL, &fault), 0);
     assert_int_equal(tokenizer_frame(tokenizer, sharp_s, sizeof sharp_s - 1, scratch, 3, ids, NULL, &frame, &fault), 0);
     assert_int_equal(frame.cut_count, 2);
     assert_int_equal(frame.cut_begin, 3);
@@ -214,9 +214,9 @@ static void long_texts(void **state) {
 /* Sizes do not overflow; a text above the limit is refused before a byte of it is read. */
 static void limits(void **state) {
     size_t count;
-    assert_int_equal(tokenizer_scratch_bytes(TOKENIZER_TEXT_LIMIT + (size_t)1), SIZE_MAX);
+    assert_int_equal(tokenizer_scratch_bytes(*state, TOKENIZER_TEXT_LIMIT + (size_t)1), SIZE_MAX);
     assert_int_equal(tokenizer_id_count_limit(SIZE_MAX), SIZE_MAX);
-    assert_true(tokenizer_scratch_bytes(TOKENIZER_TEXT_LIMIT) > TOKENIZER_TEXT_LIMIT);
+    assert_true(tokenizer_scratch_bytes(*state, TOKENIZER_TEXT_LIMIT) > TOKENIZER_TEXT_LIMIT);
     assert_int_equal(tokenizer_body(*state, "", INT32_MAX, NULL, NULL, NULL, &count, &fault), FAULT_LIMIT);
     assert_names(fault.message, "2147483647");
 }

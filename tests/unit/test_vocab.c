@@ -195,7 +195,7 @@ static void truncated_files(void **state) {
             char *copy = malloc(size + 1); /* its own block, so that a read behind its end is seen */
             memcpy(copy, forms[i].of[kinds[i]], size);
             files.of[kinds[i]] = (struct vocab_file){copy, size};
-            int status = tokenizer_open_files(&tokenizer, &files, NULL, NULL, &fault);
+            int status = tokenizer_open_files(&tokenizer, &files, NULL, NULL, NULL, &fault);
             if (status != FAULT_FORMAT)
                 fail_msg("%s cut to %zu bytes: status %d", vocab_file_names[kinds[i]], size, status);
             free(copy);
@@ -210,12 +210,12 @@ static void paths(void **state) {
     (void)state;
     assert_int_equal(tokenizer_is_in("samples/model"), 1);
     assert_int_equal(tokenizer_is_in("samples/penult"), 0);
-    assert_int_equal(tokenizer_open(&tokenizer, "samples/penult", NULL, NULL, &fault), FAULT_NOT_FOUND);
+    assert_int_equal(tokenizer_open(&tokenizer, "samples/penult", NULL, NULL, NULL, &fault), FAULT_NOT_FOUND);
     assert_names(fault.message, "vocab.json");
     assert_null(tokenizer);
-    assert_int_equal(tokenizer_open(&tokenizer, "samples/model/tokenizer.json", NULL, NULL, &fault), 0);
+    assert_int_equal(tokenizer_open(&tokenizer, "samples/model/tokenizer.json", NULL, NULL, NULL, &fault), 0);
     tokenizer_close(tokenizer);
-    assert_int_equal(tokenizer_open(&tokenizer, "samples/model/vocab.json", NULL, NULL, &fault), FAULT_UNSUPPORTED);
+    assert_int_equal(tokenizer_open(&tokenizer, "samples/model/vocab.json", NULL, NULL, NULL, &fault), FAULT_UNSUPPORTED);
     tokenizer_close(NULL);
 }
 

@@ -13,7 +13,7 @@ static struct fault fault;
 static inline int body_of(const struct tokenizer *tokenizer, const char *text, size_t size, int32_t **ids,
                           struct token_span **spans, size_t *count) {
     enum { GUARD = 64 };
-    size_t scratch_bytes = tokenizer_scratch_bytes(size), most = tokenizer_id_count_limit(size);
+    size_t scratch_bytes = tokenizer_scratch_bytes(tokenizer, size), most = tokenizer_id_count_limit(size);
     unsigned char *scratch = malloc(scratch_bytes + GUARD);
     memset(scratch, 0xA5, scratch_bytes + GUARD);
     *ids = malloc((most + 1) * sizeof **ids);

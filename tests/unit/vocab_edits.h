@@ -9,7 +9,7 @@ static struct fault fault;
 
 static inline int open_small(const struct small *small, struct tokenizer **out, tokenizer_note *note, void *user) {
     struct vocab_files files = small_files(small);
-    return tokenizer_open_files(out, &files, note, user, &fault);
+    return tokenizer_open_files(out, &files, NULL, note, user, &fault);
 }
 
 static inline void expect_ids(const struct tokenizer *tokenizer, const char *text, const int32_t *expected,
@@ -17,7 +17,7 @@ static inline void expect_ids(const struct tokenizer *tokenizer, const char *tex
     char scratch[16384];
     int32_t ids[256];
     size_t found;
-    assert_true(tokenizer_scratch_bytes(strlen(text)) <= sizeof scratch);
+    assert_true(tokenizer_scratch_bytes(tokenizer, strlen(text)) <= sizeof scratch);
     if (tokenizer_body(tokenizer, text, strlen(text), scratch, ids, NULL, &found, &fault))
         fail_msg("%s", fault.message);
     assert_int_equal(found, count);
