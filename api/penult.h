@@ -476,7 +476,7 @@ typedef struct penult_api {
     /* [any-thread] A fingerprint of the weights' values that is the same whatever layout, shards, stored type (where it holds
      * the same values) or orientation they came in: SHA-256 over the tower's tensors as float32, in an order that
      * encoder/model/digest.h writes down. A projection that is the identity counts as none. digest has room for 32 bytes.
-     * Reads all weights: some seconds for bigG. progress may be NULL; nonzero cancels.
+     * Reads all weights: some ten seconds for bigG. progress may be NULL; nonzero cancels.
      * Errors: ARGUMENT, CANCELLED, CHANGED, IO. */
     int32_t (*model_hash)(const penult_model *model, uint8_t *digest, int32_t (*progress)(void *user, const penult_progress *progress),
                           void *user, penult_error *error);

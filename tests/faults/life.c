@@ -171,7 +171,7 @@ static uint64_t mix(uint64_t hash, const void *bytes, size_t size) {
 
 /* A sentence that names the thing: which file, or that it is memory or a thread that was wanted. */
 static int names_the_thing(int32_t status, const penult_error *error) {
-    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt",
+    static const char *const files[] = {"config.json", "model.safetensors", "model-0000", "tokenizer.json", "vocab.json", "merges.txt",
         "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
     const char *message = error->message;
     if (error->status != status || !memchr(message, '\0', sizeof error->message) || strlen(message) < 10)

@@ -3,6 +3,7 @@
 
     pair    vocab.json and merges.txt, no tokenizer.json
     ids     no tokenizer at all
+    shards  its weights in two files and an index
     deep    its blocks three times over: an encode long enough to be cancelled in
     narrow  two of its blocks, and little in them: what valgrind can encode some hundred times
 
@@ -47,11 +48,24 @@ def narrow_blocks(tensors):
     return narrow
 
 
+def shards(path):
+    whole = folders.read(path / "model.safetensors")
+    (path / "model.safetensors").unlink()
+    where = {}
+    for number in range(2):
+        file = f"model-{number + 1:05}-of-00002.safetensors"
+        part = {name: whole[name] for name in sorted(whole)[number::2]}
+        folders.write(path / file, part)
+        where |= {name: file for name in part}
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+
+
 def main(model, root):
     layers = json.loads((pathlib.Path(model) / "config.json").read_text())["num_hidden_layers"]
     pair = folders.Folder(model, root, "pair")
     (pair.path / "tokenizer.json").unlink()
     folders.Folder(model, root, "ids", tokenizer=False)
+    shards(folders.Folder(model, root, "shards").path)
     folders.Folder(model, root, "deep", config={"num_hidden_layers": TIMES * layers}, tensors=repeat_blocks)
     folders.Folder(model, root, "narrow", tensors=narrow_blocks,
                    config={"num_hidden_layers": NARROW_LAYERS, "intermediate_size": NARROW_INNER})

@@ -82,6 +82,8 @@ static const struct way ways[] = {
     {"open, copied", IN(MODEL_OPEN), NULL, NULL, PENULT_COPY, 0, 1, 0, 0, OPENING, OPENING_MAY},
     {"open, tokenizer by its path", IN(MODEL_OPEN), NULL, "tokenizer.json", PENULT_MAP, 0, 1, 0, 0, OPENING, OPENING_MAY},
     {"open, vocab.json + merges.txt", IN(MODEL_OPEN), "pair", NULL, PENULT_MAP, 0, 1, 0, 0, OPENING, OPENING_MAY},
+    {"open, shards", IN(MODEL_OPEN), "shards", NULL, PENULT_MAP, 0, 1, 0, 0, OPENING, OPENING_MAY},
+    {"open, shards, copied", IN(MODEL_OPEN), "shards", NULL, PENULT_COPY, 0, 1, 0, 0, OPENING, OPENING_MAY},
     {"open, no tokenizer", IN(MODEL_OPEN), "ids", NULL, PENULT_MAP, 0, 1, 1, 0, OPENING, OPENING_MAY},
     {"session, 1 thread", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, 0, 1, 0, 0, SESSION, STARTING_MAY},
     {"session, 2 threads", IN(SESSION_OPEN), NULL, NULL, PENULT_MAP, 0, 2, 0, 0, SESSION, STARTING_MAY},

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""corpus.py - writes the malformed corpus: the small model, every case of the classes S, J, C and T, and the manifest
+"""corpus.py - writes the malformed corpus: the small model, every case of the classes S, J, C, T, I and L, and the manifest
 that says what the plugin must answer to each. The same bytes every time.
 
     corpus.py DIRECTORY [--large]      --large: also what takes hundreds of megabytes of disk
@@ -9,6 +9,7 @@ import sys
 
 import cases
 import corpus_json
+import corpus_layouts
 import corpus_safetensors
 import corpus_tokenizer
 import small
@@ -22,6 +23,7 @@ def main(arguments):
     base = {"config.json": small.config(), "model.safetensors": small.Weights().file(),
             "vocab.json": small.vocab_json(), "merges.txt": small.merges_txt()}
     every = itertools.chain(corpus_safetensors.cases(), corpus_json.cases(), corpus_tokenizer.cases(),
+                            corpus_layouts.cases(),
                             corpus_safetensors.large() if arguments[1:] else ())
     counts = cases.write(arguments[0], base, every)
     poor = [group for group, count in counts.items() if count < LEAST_OF_A_CLASS]

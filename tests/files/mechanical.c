@@ -17,6 +17,7 @@
 
 #include "../../encoder/config.h"
 #include "../../encoder/format/safetensors.h"
+#include "../../encoder/format/shards.h"
 #include "../../encoder/format/vocab.h"
 #include "../../encoder/text/tokenizer.h"
 
@@ -52,10 +53,10 @@ void __wrap_free(void *block) {
 /* ---- samples ---- */
 
 #define SAMPLE 4096
-enum format { SAFETENSORS, CONFIG, VOCAB, MERGES, TOKENIZER, TOKENIZER_CONFIG, SPECIAL_MAP, ADDED, FORMATS };
+enum format { SAFETENSORS, CONFIG, VOCAB, MERGES, TOKENIZER, TOKENIZER_CONFIG, SPECIAL_MAP, ADDED, INDEX, FORMATS };
 static const char *const names[FORMATS] = {"safetensors",           "config.json",    "vocab.json",
                                            "merges.txt",            "tokenizer.json", "tokenizer_config.json",
-                                           "special_tokens_map.json", "added_tokens.json"};
+                                           "special_tokens_map.json", "added_tokens.json", "model.safetensors.index.json"};
 static const enum vocab_file_kind kinds[FORMATS] = {[VOCAB] = VOCAB_VOCAB_JSON,
                                                     [MERGES] = VOCAB_MERGES_TXT,
                                                     [TOKENIZER] = VOCAB_TOKENIZER_JSON,
@@ -101,6 +102,13 @@ static void make_safetensors(struct sample *out) {
     out->bytes[1] = (char)(header >> 8);
     memset(out->bytes + out->size, 0x3C, at + 1);
     out->size += at + 1;
+}
+
+static void make_index(struct sample *out) {
+    put(out, "{\n  \"metadata\": {\"total_size\": 1.5e9, \"\\u00e9\": [null, {\"a\": true}]},\n  \"weight_map\": {\n");
+    for (unsigned i = 0; i < 20; i++)
+        put(out, "    \"text_model.encoder.layers.%u.mlp.fc1.bias\": \"model-%05u-of-00003.safetensors\",\n", i, 1 + i % 3);
+    put(out, "    \"caf\xc3\xa9\": \"\\u006dodel-00001-of-00003.safetensors\"\n  }\n}\n");
 }
 
 static void make_config(struct sample *out) {
@@ -248,10 +256,21 @@ static void tokenize(struct tokenizer *tokenizer) {
     free(scratch);
 }
 
+static int open_index(const char *bytes, size_t size, struct fault *fault) {
+    struct shards shards;
+    int status = shards_parse(&shards, "model.safetensors.index.json", bytes, size, fault);
+    for (size_t i = 0; !status && i < shards.count; i++)
+        if (shards.entries[i].file >= shards.file_count || strchr(shards.files[shards.entries[i].file], '/'))
+            fail(INDEX, "a tensor", "accepted", "is in no file of the folder");
+    if (!status)
+        shards_free(&shards);
+    return status;
+}
+
 static int open_tokenizer(enum format format, const char *bytes, size_t size, struct fault *fault) {
     struct vocab_files files = {0};
     struct tokenizer *tokenizer;
-    for (int i = VOCAB; i < FORMATS; i++)
+    for (int i = VOCAB; i < INDEX; i++)
         if (i == (int)format)
             files.of[kinds[i]] = (struct vocab_file){bytes, size};
         else if ((format == VOCAB || format == MERGES || format >= TOKENIZER_CONFIG) && (i == VOCAB || i == MERGES))
@@ -274,10 +293,11 @@ static void open_one(enum format format, const char *bytes, size_t size, const c
     memcpy(copy, bytes, size);
     requested = 0;
     long before = blocks;
-    if (format >= VOCAB && format != TOKENIZER) /* the vocabulary beside it counts as well */
+    if (format >= VOCAB && format != TOKENIZER && format != INDEX) /* the vocabulary beside it counts as well */
         budget += 16 * (samples[VOCAB].size + samples[MERGES].size);
     int status = format == SAFETENSORS ? open_safetensors(copy, size, &fault)
                  : format == CONFIG    ? config_parse(&geometry, "config.json", copy, size, ACTIVATION_NONE, &silent, &fault)
+                 : format == INDEX     ? open_index(copy, size, &fault)
                                        : open_tokenizer(format, copy, size, &fault);
     if (status && (status != fault.code || status <= FAULT_NONE || status >= FAULT_CODES || !fault.message[0] ||
                    !memchr(fault.message, '\0', sizeof fault.message)))
@@ -322,7 +342,7 @@ static unsigned long damage_all(enum format format, unsigned long step) {
 int main(int argc, char **argv) {
     static void (*const make[FORMATS])(struct sample *) = {make_safetensors, make_config,           put_vocabulary,
                                                            make_merges,      make_tokenizer,        make_tokenizer_config,
-                                                           make_special_map, make_added};
+                                                           make_special_map, make_added, make_index};
     unsigned long step = argc > 1 ? strtoul(argv[1], NULL, 10) : 1, all = 0;
     memory_file = memfd_create("penult-mechanical", MFD_CLOEXEC);
     if (memory_file < 0 || step == 0) {

@@ -8,7 +8,7 @@
 #   make parity-full     bigG's text tower at its true geometry, values and bits, in every kernel set: 12 minutes,
 #                        5.6 GB of disk, 9 GiB of memory; PARITY_FULL_OPTIONS=... goes to full.py
 #   make parity-full-record   the same, and writes tests/parity/RESULTS-FULL.md
-#   make parity-layouts  every layout at full size, against the library whose layout it is: TIME, 6 GB of disk, 10 GiB
+#   make parity-layouts  every layout at full size, against the library whose layout it is: 20 minutes, 10 GB of disk, 13 GiB
 #                        of memory; PARITY_LAYOUTS_OPTIONS=... goes to layouts.py
 #   make parity-layouts-record   the same, and writes tests/parity/RESULTS-LAYOUTS.md
 #   make check-real MODEL=path [TOWER=name] [ACTIVATION=gelu]   your checkpoint in Penult and in a reference library
@@ -20,7 +20,6 @@ REFERENCE_PYTHON ?=
 PARITY_OPTIONS ?=
 PARITY_FULL_OPTIONS ?=
 PARITY_LAYOUTS_OPTIONS ?=
-MODEL ?=
 TOWER ?=
 ACTIVATION ?=
 
@@ -59,7 +58,7 @@ parity-layouts-record: $(B)/penult.so
 	$(parity_layouts_run) --full --record $(PARITY_LAYOUTS_OPTIONS)
 
 check-real: $(B)/penult.so
-	@test -n "$(MODEL)" || { echo "make check-real MODEL=path [TOWER=name]: which checkpoint?" >&2; exit 2; }
+	@test "$(origin MODEL)" = "command line" -o "$(origin MODEL)" = environment || { echo "make check-real MODEL=path [TOWER=name]: which checkpoint?" >&2; exit 2; }
 	$(parity_python) tests/parity/check_real.py $(if $(TOWER),--tower "$(TOWER)") \
 		$(if $(ACTIVATION),--activation "$(ACTIVATION)") --plugin $(B)/penult.so "$(MODEL)"
 

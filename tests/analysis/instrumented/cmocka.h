@@ -13,9 +13,11 @@
 struct CMUnitTest {
     const char *name;
     void (*test)(void **state);
+    int (*setup)(void **state), (*teardown)(void **state);
 };
 
-#define cmocka_unit_test(function) {#function, function}
+#define cmocka_unit_test(function) {#function, function, NULL, NULL}
+#define cmocka_unit_test_setup_teardown(function, setup, teardown) {#function, function, setup, teardown}
 
 #define fail_msg(...) (printf("# %s:%d: ", __FILE__, __LINE__), printf(__VA_ARGS__), printf("\n"), broken_test())
 
@@ -62,7 +64,11 @@ static inline int run_tests(const struct CMUnitTest *tests, size_t count, int (*
     for (test_now = 1; test_now <= count; test_now++) {
         void *state = group;
         test_name = tests[test_now - 1].name;
+        if (tests[test_now - 1].setup && tests[test_now - 1].setup(&state) != 0)
+            broken_test();
         tests[test_now - 1].test(&state);
+        if (tests[test_now - 1].teardown && tests[test_now - 1].teardown(&state) != 0)
+            broken_test();
         printf("ok %zu - %s\n", test_now, test_name);
         fflush(stdout);
     }
