@@ -75,6 +75,8 @@ CFLAGS_samples/penult = -DPENULT_VERSION='"$(VERSION)"'
 CFLAGS_encoder/kernels = $(KERNEL_CFLAGS) -isystem $(INCLUDE_MULTIARCH)/openblas-serial \
     $(if $(BLAS_CORETYPE),-DPENULT_BLAS_CORETYPE='"$(BLAS_CORETYPE)"')
 CFLAGS_encoder/model = $(KERNEL_CFLAGS)
+# weights on hidden states: one rounding per operation here too
+CFLAGS_encoder/condition = -ffp-contract=off
 # one file, one instruction set, its own flags
 FLAGS_avx2 = -mavx2 -mfma -mf16c
 FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512

@@ -188,6 +188,22 @@ def vocab_compact():
     yield "version", bytes([0, 1, 1]) + compact((0, 1), version=2) + b"!!"
 
 
+WEIGHTS = (
+    "", "a (((house:1.3)) [on] a (hill:0.5), sun, (((sky))).", "((a:1.2) b) \\(c\\) BREAK [[d] e] (f:1e1)", "photo, " * 30, "(a BREAK b:1.2) BREAK",
+    "a (big cat)1.3 dog++ \"several words\"- (nested (deep)+ words)0.5", "(\"a cat\", \"a dog+\", (x y)).blend(0.7, 0.2, 1, no_normalize)",
+    "(\"a - b\", c).and(1, -0.5)", "(a).attend(1.5) b.attend(--)", "a embedding:b (embedding:c:1.1)", "((((((((", "(a:nan) (b:1e999) (c:1_0)",
+    "\"a\\t\\\"b\\\"\"+ a,b,,c", "x.swap(y) withLora(z, 0.5)",
+)
+
+
+def weights():
+    for i, text in enumerate(WEIGHTS):
+        for dialect in range(4):
+            yield f"{i}_{dialect}", bytes([dialect, 67]) + text.encode()
+        yield f"{i}_long", bytes([7, 6]) + text.encode()
+    yield "wrong", b"\x01\x43(ab \xc3(\xff"
+
+
 def call(op, slot=0, what=0, shape=0, extra=0, content=0, flaw=0, fault=0):
     return bytes([op, slot, what, shape, extra, content, flaw, fault])
 
@@ -226,7 +242,7 @@ FINDINGS = {"safetensors": [("report_without_a_subject", declared('{"embeddings.
                                                                   '"data_offsets":[2,4]}}', 4))]}
 
 TARGETS = {"safetensors": safetensors, "index": index, "layout": layout, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json,
-           "vocab_compact": vocab_compact, "prompt": prompt, "api": api}
+           "vocab_compact": vocab_compact, "prompt": prompt, "weights": weights, "api": api}
 
 
 def main():

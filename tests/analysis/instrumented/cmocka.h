@@ -29,6 +29,7 @@ struct CMUnitTest {
 #define assert_false(holds) assert_true(!(holds))
 #define assert_null(pointer) assert_true((pointer) == NULL)
 #define assert_non_null(pointer) assert_true((pointer) != NULL)
+#define assert_ptr_equal(a, b) assert_true((const void *)(a) == (const void *)(b))
 #define assert_int_equal(a, b) assert_same_integers((uintmax_t)(a), (uintmax_t)(b), __FILE__, __LINE__)
 #define assert_int_not_equal(a, b) assert_true((uintmax_t)(a) != (uintmax_t)(b))
 #define assert_in_range(value, least, most)                                                                           \
