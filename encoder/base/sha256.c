@@ -17,6 +17,7 @@ static const uint32_t constants[64] = {
     0x748F82EE, 0x78A5636F, 0x84C87814, 0x8CC70208, 0x90BEFFFA, 0xA4506CEB, 0xBEF9A3F7, 0xC67178F2,
 };
 
+WRAPS("bits that leave at the top come back at the bottom")
 static inline uint32_t rotate(uint32_t x, unsigned by) {
     return x >> by | x << (32 - by);
 }

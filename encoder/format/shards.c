@@ -29,9 +29,9 @@ static int file_of(struct reader *r, const char *file, size_t size, unsigned *ou
     if (size == 0 || size > NAME_LIMIT || file[0] == '.' || memchr(file, '/', size) || memchr(file, '\\', size) ||
         memchr(file, '\0', size))
         return refuse_file(r, file, size);
-    for (unsigned i = s->file_count; i-- > 0;) {
-        if (strlen(s->files[i]) == size && memcmp(s->files[i], file, size) == 0) {
-            *out = i;
+    for (unsigned i = s->file_count; i > 0; i--) {
+        if (strlen(s->files[i - 1]) == size && memcmp(s->files[i - 1], file, size) == 0) {
+            *out = i - 1;
             return 0;
         }
     }
