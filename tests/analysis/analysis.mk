@@ -49,6 +49,7 @@ check-asan-run: all $(UNIT_TESTS) $(B)/abi/test_misuse $(ANALYSIS_PROGRAMS)
 	    "$(B)/analysis/test_races $(B)/penult.so $(MODEL) 1" \
 	    "$(PYTHON) tests/command/test_command.py $(ASAN_CASES)" \
 	    "$(ASAN_PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
+	    "$(ASAN_PYTHON) tests/model/test_layouts.py $(B)/penult.so $(MODEL)" \
 	    "$(ASAN_PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
 	    "$(ASAN_PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
 	    "$(ASAN_PYTHON) tests/parity/test_golden.py $(B)/penult.so"
