@@ -177,6 +177,8 @@ int32_t model_hash(const penult_model *model, uint8_t *digest, int32_t (*progres
     unsigned char own[SHA256_BYTES];
     if (!is_model(model))
         fault_set(&fault, FAULT_ARGUMENT, "model is %s", model ? "not a model" : "NULL");
+    else if (!model->clip->geometry.width)
+        fault_set(&fault, FAULT_ARGUMENT, "the model is only a tokenizer: it has no weights to hash");
     else if (!digest)
         fault_set(&fault, FAULT_ARGUMENT, "digest is NULL");
     else if (clip_hash(model->clip, progress_of ? show_hashing : NULL, &hashing, own, &fault) == 0) {

@@ -317,11 +317,76 @@ static void fork_while_encoding(void **state) {
     free(under_way.inner.memory);
 }
 
+struct hashing {
+    unsigned calls, wrong;
+    uint64_t last;
+};
+
+static int32_t hash_progress(void *user, const penult_progress *progress) {
+    struct hashing *hashing = user;
+    hashing->calls++;
+    hashing->wrong += progress->struct_size != sizeof *progress || progress->stage != PENULT_STAGE_HASH ||
+                      progress->done <= hashing->last || progress->done > progress->total;
+    hashing->last = progress->done;
+    return 0;
+}
+
+/* The fingerprint of values: the same each time, nothing for what is no model, the digest untouched by a refusal. */
+static void hash(void **state) {
+    uint8_t digests[2][32], kept[32];
+    penult_error error;
+    struct hashing hashing = {0, 0, 0};
+    (void)state;
+    memset(kept, 0xA5, sizeof kept);
+    memcpy(digests[0], kept, sizeof kept);
+    error_fill(&error);
+    FAILED(PENULT_E_ARGUMENT, api->model_hash(NULL, digests[0], NULL, NULL, &error), &error, "model", "NULL");
+    FAILED(PENULT_E_ARGUMENT, api->model_hash((penult_model *)(void *)kept, digests[0], NULL, NULL, &error), &error, "model", "not a model");
+    FAILED(PENULT_E_ARGUMENT, api->model_hash(model, NULL, NULL, NULL, &error), &error, "digest", "NULL");
+    assert_int_equal(api->model_hash(NULL, digests[0], NULL, NULL, NULL), PENULT_E_ARGUMENT);
+    assert_memory_equal(digests[0], kept, sizeof kept);
+    error_fill(&error);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(api->model_hash(model, digests[i], i ? hash_progress : NULL, &hashing, &error), PENULT_OK);
+    error_untouched(&error);
+    assert_memory_equal(digests[0], digests[1], sizeof kept);
+    assert_memory_not_equal(digests[0], kept, sizeof kept);
+    assert_int_equal(hashing.wrong, 0);
+    penult_open_params params = {.struct_size = sizeof params, .path = model_path};
+    penult_model *alone;
+    params.tokenizer_path = params.path;
+    params.path = NULL;
+    assert_int_equal(api->model_open(&params, &alone, &error), PENULT_OK);
+    FAILED(PENULT_E_ARGUMENT, api->model_hash(alone, digests[0], NULL, NULL, &error), &error, "tokenizer", "weights");
+    api->model_close(alone);
+}
+
+/* A tower that is not there, flags of a later version. */
+static void open_towers(void **state) {
+    penult_open_params params = {.struct_size = sizeof params, .path = model_path};
+    penult_model *opened = (penult_model *)1;
+    penult_error error;
+    (void)state;
+    params.flags = 2;
+    FAILED(PENULT_E_UNSUPPORTED, api->model_open(&params, &opened, &error), &error, "flags", "0x2");
+    params.flags = PENULT_OPEN_LIST_TENSORS;
+    params.tower = "";
+    FAILED(PENULT_E_ARGUMENT, api->model_open(&params, &opened, &error), &error, "params->tower", "empty");
+    params.tower = "clip_x";
+    FAILED(PENULT_E_NOT_FOUND, api->model_open(&params, &opened, &error), &error, "clip_x", "text");
+    assert_null(opened);
+    params.tower = "text";
+    assert_int_equal(api->model_open(&params, &opened, &error), PENULT_OK);
+    api->model_close(opened);
+}
+
 #define WITH_SESSION(test) cmocka_unit_test_setup_teardown(test, encode_setup, encode_teardown)
 
 const struct CMUnitTest misuse_life_tests[] = {
     WITH_SESSION(model_closes_before_its_sessions),
     cmocka_unit_test(sessions_without_encode),
+    cmocka_unit_test(hash),
+    cmocka_unit_test(open_towers),
     WITH_SESSION(progress_counts_and_cancels),
     WITH_SESSION(cancel_while_idle),
     WITH_SESSION(cancel_from_another_thread),
