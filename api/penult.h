@@ -228,7 +228,8 @@ typedef struct penult_progress {
  *            PENULT_PAD_IS_SPECIAL, the end id otherwise.
  *            Where there is nothing the model opens without a tokenizer and takes ids only. A report says which file was
  *            read and what pads, or what to do.
- * activation 0: what config.json says (its absence is an error); else a PENULT_ activation that overrides it.
+ * activation 0: what config.json says (a config.json without it is an error), or without one what was published for the layout;
+ *            else a PENULT_ activation that overrides it.
  * access     PENULT_MAP or PENULT_COPY.
  * report     called once per finding, in the order found: a failed open names every wrong tensor. NULL: no calls.
  * progress   called while bytes are read (PENULT_COPY); nonzero cancels.
@@ -347,7 +348,7 @@ typedef struct penult_session_params {
 
 /* Text or ids, not both; neither is the empty text. Ids are one whole row as the tower takes it, start and end
  * included, 1 to `context` of them; every row of a request must come to the same T. Pooling takes the first end id of the row; a row
- * without one takes its largest id where config.json has the legacy eos_token_id 2, else is PENULT_E_ARGUMENT when a
+ * without one takes its largest id where config.json has the legacy eos_token_id 2 or where there is none, else is PENULT_E_ARGUMENT when a
  * pooled output is asked for (huggingface/transformers#24773). */
 typedef struct penult_prompt {
     const char *text;

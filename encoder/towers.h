@@ -31,9 +31,9 @@ struct towers {
  * one name are a fault. towers_close in any case. */
 int towers_open(struct towers *out, const char *path, const char *wanted, const struct report *report, struct fault *fault);
 /* The layouts of the chosen tower's checkpoint; `out` has room for LAYOUTS_MOST. */
-size_t towers_beside(const struct towers *towers, struct found_layout *out);
+size_t towers_beside(const struct towers *t, struct found_layout *out);
 /* Closes the checkpoints that were not chosen. */
-void towers_settle(struct towers *towers);
-void towers_close(struct towers *towers);
+void towers_settle(struct towers *t);
+void towers_close(struct towers *t);
 
 #endif

@@ -45,12 +45,12 @@ struct checkpoint {
 int checkpoint_open(struct checkpoint *out, const char *directory, const char *name, const struct report *report,
                     struct fault *fault);
 /* Gives data to the tensors whose byte in `used` is set. progress (or NULL) is for copies: bytes; nonzero cancels. */
-int checkpoint_load(struct checkpoint *checkpoint, const unsigned char *used, int copy,
+int checkpoint_load(struct checkpoint *c, const unsigned char *used, int copy,
                     int (*progress)(void *user, uint64_t done, uint64_t total), void *user, struct fault *fault);
 /* Frees the names and headers; data stays, and so does checkpoint_check. */
-void checkpoint_forget(struct checkpoint *checkpoint);
+void checkpoint_forget(struct checkpoint *c);
 /* FAULT_CHANGED if a mapped file is not the one that was opened any more. */
-int checkpoint_check(const struct checkpoint *checkpoint, struct fault *fault);
-void checkpoint_close(struct checkpoint *checkpoint);
+int checkpoint_check(const struct checkpoint *c, struct fault *fault);
+void checkpoint_close(struct checkpoint *c);
 
 #endif

@@ -98,7 +98,7 @@ static size_t reference_at(const char *text, size_t room) {
 static void read_segment(struct fixer *fixer, const char *text, size_t begin, size_t end) {
     fixer->count = 0;
     while (begin < end) {
-        uint32_t points[ENTITY_POINTS];
+        uint32_t points[ENTITY_POINTS] = {0}; /* the text was found to be UTF-8: analysers cannot see that decoding fills one */
         size_t size = fixer->undoes && text[begin] == '&' ? reference_at(text + begin, end - begin) : 0;
         int count = size ? html_ftfy(text + begin, size, points) : -1;
         if (count < 0) {
