@@ -25,6 +25,7 @@
 #define NEIGHBOURS 20
 #define MOST_NEIGHBOURS 200
 #define ROOM_FOR_TLS "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=32768"
+#define WARM_UP 100 /* cycles; there must be more */
 #define MOST_GROWTH (64 << 10) /* of private memory over all cycles: what the kernel's own counting wavers by */
 #define CASE_SECONDS 300
 
@@ -262,7 +263,7 @@ static void load_and_unload(long unused) {
     struct footprint first = {0};
     (void)unused;
     for (unsigned i = 0; i < cycles; i++) {
-        if (i == cycles / 2) { /* malloc's heap has found its size by then: of models that come and go it keeps some pages */
+        if (i == WARM_UP) { /* malloc's heap has found its size by then: of models that come and go it keeps some pages */
             footprint();       /* stdio's own buffers */
             first = footprint();
         }
