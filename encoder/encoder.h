@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "clip.h"
+#include "pipeline/pipeline.h"
 #include "session.h"
 #include "text/tokenizer.h"
 #include "tokenizer_place.h"

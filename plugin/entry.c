@@ -1,9 +1,10 @@
 /* entry.c - the one exported symbol and the table behind it. */
-#include "handles.h"
+#include <string.h>
+
+#include "condition.h"
 
 static const void *extension(const char *id) {
-    (void)id;
-    return NULL;
+    return id && strcmp(id, PENULT_CONDITION) == 0 ? &condition_api : NULL;
 }
 
 static const penult_api api = {

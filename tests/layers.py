@@ -13,7 +13,9 @@ import sys
 ALLOWED = {
     "api": set(),
     "plugin": {"api", "encoder", "encoder/base"},
-    "encoder": {"encoder/base", "encoder/condition", "encoder/format", "encoder/text", "encoder/model", "encoder/kernels"},
+    "encoder": {"encoder/base", "encoder/condition", "encoder/format", "encoder/text", "encoder/model", "encoder/kernels",
+                "encoder/pipeline"},
+    "encoder/pipeline": {"encoder", "encoder/base", "encoder/condition"},
     "encoder/condition": {"encoder/base", "encoder/text"},
     "encoder/model": {"encoder/base", "encoder/kernels"},
     "encoder/kernels": {"encoder/base"},
