@@ -1,4 +1,4 @@
-/* penult.h - the Penult ABI, version 0.2, and its manual.
+/* penult.h - the Penult ABI, version 0.3, and its manual.
  *
  * Penult turns prompts into what a diffusion sampler is conditioned on: hidden states and pooled embeddings of a
  * CLIP text tower. A host loads penult.so with dlopen, asks it for a table of functions, opens a model, opens a
@@ -71,7 +71,7 @@ extern "C" {
 #endif
 
 #define PENULT_ABI_MAJOR 0u
-#define PENULT_ABI_MINOR 2u
+#define PENULT_ABI_MINOR 3u
 
 #if defined(__GNUC__)
 #define PENULT_EXPORT __attribute__((visibility("default")))
@@ -349,12 +349,23 @@ typedef struct penult_session_params {
 /* Text or ids, not both; neither is the empty text. Ids are one whole row as the tower takes it, start and end
  * included, 1 to `context` of them; every row of a request must come to the same T. Pooling takes the first end id of the row; a row
  * without one takes its largest id where config.json has the legacy eos_token_id 2 or where there is none, else is PENULT_E_ARGUMENT when a
- * pooled output is asked for (huggingface/transformers#24773). */
+ * pooled output is asked for (huggingface/transformers#24773).
+ *
+ * key_mask  NULL: each token sees itself and all before it. Else T bytes, one for each token of the row (a text's row has
+ *           `context`): token i sees token j where j <= i and key_mask[j] is 1; 0 hides it; another value is PENULT_E_ARGUMENT.
+ *           That is the attention_mask of transformers. Only attention heeds it: a hidden token has a row like any other, and
+ *           pooling takes the row that it takes without. Hiding what stands behind the end changes no bit of the rows up to
+ *           it. The first must be 1, or rows would have nothing to see, for which there is no agreed result
+ *           (PENULT_E_ARGUMENT).
+ *           Stable Cascade passes the tokenizer's mask, 1 from the start to the first end and 0 for padding (huggingface/
+ *           diffusers, StableCascadePriorPipeline.encode_prompt); compel hides the tokens of a fragment with a weight below 1,
+ *           once per fragment (damian0815/compel, embeddings_provider.py). */
 typedef struct penult_prompt {
     const char *text;
     uint64_t text_bytes;
     const int32_t *ids;
     uint64_t id_count;
+    const uint8_t *key_mask; /* [T] or NULL */
 } penult_prompt;
 
 /* Frozen. Where results go: `data` holds `bytes` bytes. batch_pitch is the distance in bytes from one prompt to the
@@ -471,7 +482,7 @@ typedef struct penult_api {
                            penult_error *error);
 
     /* [any-thread] A further table of functions by its name, as "penult.condition/1"; it begins with a uint32_t
-     * struct_size and lives as long as the library. NULL: this library does not have it. Version 0.2 has none. */
+     * struct_size and lives as long as the library. NULL: this library does not have it. */
     const void *(*extension)(const char *id);
 
     /* [any-thread] A fingerprint of the weights' values that is the same whatever layout, shards, stored type (where it holds
@@ -484,7 +495,7 @@ typedef struct penult_api {
 } penult_api;
 
 /* Frozen for ever, so that any loader can talk to any library.
- * version  [any-thread] "0.2.0": for people, and for the sentence that says which library was loaded.
+ * version  [any-thread] "0.3.0": for people, and for the sentence that says which library was loaded.
  * get_api  [any-thread] the table for that ABI version, or NULL if this library does not speak it. While the major
  *          version is 0 the minor one is part of the question: pass PENULT_ABI_VERSION. The table lives as long as the
  *          library is loaded. */

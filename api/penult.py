@@ -285,7 +285,8 @@ class Session:
     def encode(self, prompts: Union[str, Sequence, np.ndarray], layers: Union[None, Layer, Sequence[Layer]] = None,
                final_norm: bool = False, pooled: Union[None, str, Sequence[str]] = None, dtype: str = "float32",
                outputs: Optional[Mapping[Union[Layer, str], np.ndarray]] = None,
-               progress: Optional[Progress] = None) -> Encoded:
+               progress: Optional[Progress] = None,
+               key_masks: Union[None, Sequence, np.ndarray] = None) -> Encoded:
         """Encodes B prompts in one pass.
 
         prompts     texts (str, or bytes of UTF-8), rows of ids (start and end included), or an integer array [B,T]
@@ -297,6 +298,8 @@ class Session:
         outputs     instead of layers, pooled and dtype: the caller's own arrays by layer or pooled name; they may be
                     views, as tensor[:, :, 768:] of a [B,77,2048] array, if their last axis is contiguous
         progress    called with (blocks done, blocks in all); something true cancels; an exception cancels and is raised
+        key_masks   which tokens are seen: an array [B,T] of 0 and 1 as transformers' attention_mask, or a row of T or None
+                    for each prompt. The first token of each must be. None: all are
 
         Errors: PenultError; Cancelled, after which the contents of `outputs` are unspecified; ValueError or TypeError
         for an array that cannot be written into. Other errors leave `outputs` untouched.
@@ -307,6 +310,7 @@ class Session:
         rows, keep, tokens = self._prompts(prompts)
         if len(rows) == 0:
             raise ValueError("there are no prompts")
+        keep += self._key_masks(rows, key_masks)
         arrays = dict(outputs) if outputs is not None else self._allocate(len(rows), tokens, layers, pooled, dtype)
         request_outputs = (_Output * len(arrays))(*(
             self._output(key, array, len(rows), tokens, final_norm) for key, array in arrays.items()))
@@ -355,6 +359,26 @@ class Session:
             rows[index].ids, rows[index].id_count = keep[-1].ctypes.data, ids.size
             tokens = ids.size if index == 0 else tokens
         return rows, keep, tokens
+
+    def _key_masks(self, rows: ctypes.Array, masks: Union[None, Sequence, np.ndarray]) -> list:
+        """Puts the masks into the array of penult_prompt; returns what it points into."""
+        if masks is None:
+            return []
+        if len(masks) != len(rows):
+            raise ValueError(f"there are {len(masks)} key masks for {len(rows)} prompts")
+        keep = []
+        for index, (row, given) in enumerate(zip(rows, masks)):
+            if given is None:
+                continue
+            mask, tokens = np.asarray(given), row.id_count if row.ids else self.info.context
+            if mask.shape != (tokens,) or mask.dtype.kind not in "biu":
+                raise ValueError(f"the key mask of prompt {index} is an array {list(mask.shape)} of {mask.dtype}; it must be "
+                                 f"[{tokens}] of integers or booleans")
+            if not ((mask == 0) | (mask == 1)).all():
+                raise ValueError(f"the key mask of prompt {index} has a value that is neither 0 nor 1")
+            keep.append(np.ascontiguousarray(mask, np.uint8))
+            row.key_mask = keep[-1].ctypes.data
+        return keep
 
     def _allocate(self, batch: int, tokens: int, layers: Union[None, Layer, Sequence[Layer]],
                   pooled: Union[None, str, Sequence[str]], dtype: str) -> dict:

@@ -28,6 +28,8 @@ struct session {
     struct tap *taps;               /* [SESSION_TAPS] */
     int32_t *ids;                   /* [B,T] */
     size_t *end;                    /* [B] */
+    const unsigned char **key_mask; /* [B] into key_masks, or NULL */
+    unsigned char *key_masks;       /* [B,T] */
     void *text_scratch;
 };
 
@@ -41,6 +43,8 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
     s->taps = arena_take(arena, SESSION_TAPS, sizeof *s->taps);
     s->ids = arena_take(arena, B * g->context, sizeof *s->ids);
     s->end = arena_take(arena, B, sizeof *s->end);
+    s->key_mask = arena_take(arena, B, sizeof *s->key_mask);
+    s->key_masks = arena_take(arena, B * g->context, sizeof *s->key_masks);
     s->text_scratch = arena_take(arena, text, 1);
     s->pass.x = arena_take(arena, buffers->stream, sizeof(float));
     s->pass.h = arena_take(arena, buffers->stream, sizeof(float));
@@ -122,6 +126,7 @@ int session_open(struct session **out, const struct clip *clip, const struct ses
     s->pass.kernels = &s->kernels;
     s->pass.ids = s->ids;
     s->pass.end = s->end;
+    s->pass.key_mask = s->key_mask;
     s->pass.taps = s->taps;
     status = workers_open(&s->workers, params->threads, buffers.worker_bytes, kernels.blas_bytes, fault);
     if (status)
@@ -168,6 +173,18 @@ struct tap *session_taps(struct session *session) {
 
 size_t session_max_prompts(const struct session *session) {
     return session->params.max_prompts;
+}
+
+const struct clip *session_clip(const struct session *session) {
+    return session->clip;
+}
+
+int session_check(const struct session *session, struct fault *fault) {
+    return clip_check(session->clip, fault);
+}
+
+void session_work(struct session *session, void (*job)(struct worker *worker, void *context), void *context) {
+    workers_run(session->workers, job, context);
 }
 
 /* First end id of the row; else, as transformers has it for a config from before its #24773, the row's first largest id. */
@@ -219,6 +236,21 @@ static int take_text(struct session *s, size_t index, int32_t *row, struct fault
     return status ? fault_set(fault, (enum fault_code)status, "prompt %zu: %s", index, inner.message) : 0;
 }
 
+static int take_key_mask(struct session *s, size_t index, size_t tokens, struct fault *fault) {
+    const unsigned char *theirs = s->prompts[index].key_mask;
+    unsigned char *own = s->key_masks + index * tokens;
+    s->key_mask[index] = theirs ? own : NULL;
+    for (size_t i = 0; theirs && i < tokens; i++) {
+        own[i] = theirs[i];
+        if (own[i] > 1)
+            return fault_set(fault, FAULT_ARGUMENT, "prompt %zu: key_mask[%zu] is %u, expected 0 or 1", index, i, own[i]);
+        if (i == 0 && own[i] == 0)
+            return fault_set(fault, FAULT_ARGUMENT, "prompt %zu: key_mask hides token 0, which leaves rows without any key; "
+                             "expected 1 there", index);
+    }
+    return 0;
+}
+
 int session_tokenize(struct session *session, size_t prompts, int pools, size_t *tokens, struct fault *fault) {
     size_t context = session->clip->geometry.context;
     size_t T = prompts && session->prompts[0].ids ? session->prompts[0].id_count : context;
@@ -230,6 +262,8 @@ int session_tokenize(struct session *session, size_t prompts, int pools, size_t 
             return fault_set(fault, FAULT_ARGUMENT, "prompt %zu comes to %zu tokens, but prompt 0 to %zu: all rows of a request "
                              "must be of one length", i, own, T);
         int status = prompt->ids ? take_ids(session, i, pools, row, fault) : take_text(session, i, row, fault);
+        if (!status)
+            status = take_key_mask(session, i, T, fault);
         if (status)
             return status;
         session->end[i] = prompt->frame.end_position;

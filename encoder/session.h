@@ -26,6 +26,7 @@ struct session_prompt {
     size_t text_bytes;
     const int32_t *ids;
     size_t id_count;
+    const unsigned char *key_mask; /* NULL, or one byte for each token of the row: 0 hides it from attention, 1 does not */
     struct token_frame frame; /* out; for ids only end_position counts, SIZE_MAX: none */
 };
 
@@ -46,11 +47,20 @@ int session_begin(struct session *session, struct fault *fault);
 struct session_prompt *session_prompts(struct session *session); /* room for max_prompts */
 struct tap *session_taps(struct session *session);               /* room for SESSION_TAPS */
 size_t session_max_prompts(const struct session *session);
-/* Prompts to rows of ids, all of one length: *tokens. `pools`: a row without an end is an error. */
+/* Prompts to rows of ids, all of one length: *tokens. `pools`: a row without an end is an error. Nothing that a prompt points
+ * to is read after this. A key mask begins with 1: what a token sees that has no visible key is nobody's agreement
+ * (transformers 5.23 in float32: the average of all values, later ones too, with eager attention; nothing with sdpa). */
 int session_tokenize(struct session *session, size_t prompts, int pools, size_t *tokens, struct fault *fault);
 /* The pass over what session_tokenize left. progress may be NULL; nonzero cancels. */
 int session_run(struct session *session, size_t prompts, size_t tokens, size_t taps,
                 int (*progress)(void *user, uint32_t done, uint32_t total), void *user, struct fault *fault);
 void session_end(struct session *session);
+
+/* Between session_begin and session_end, for what is composed of taps: a job on every worker of the session, as workers_run
+ * has it, so that nothing is computed on the host's thread. Scratch is as large as the tower's. */
+void session_work(struct session *session, void (*job)(struct worker *worker, void *context), void *context);
+/* clip_check of the session's model, and that model. */
+int session_check(const struct session *session, struct fault *fault);
+const struct clip *session_clip(const struct session *session);
 
 #endif

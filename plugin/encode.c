@@ -36,7 +36,8 @@ static int take_prompts(struct encoding *e) {
         if (!status && own.ids && own.text)
             status = fault_set(e->fault, FAULT_ARGUMENT, "prompt %u: has text and ids, expected one of them", i);
         session_prompts(e->session)[i] = (struct session_prompt){
-            .text = own.text ? own.text : "", .text_bytes = own.text_bytes, .ids = own.ids, .id_count = own.id_count};
+            .text = own.text ? own.text : "", .text_bytes = own.text_bytes, .ids = own.ids, .id_count = own.id_count,
+            .key_mask = own.key_mask};
     }
     return status;
 }

@@ -39,10 +39,11 @@ struct linear {
 };
 
 /* One head of causal self-attention: q, k, v, out [tokens, head_width], rows `pitch` floats apart.
- * out[i] = sum over j <= i of softmax_j(q[i].k[j] * scale) v[j] */
+ * out[i] = sum over j <= i with mask[j] of softmax_j(q[i].k[j] * scale) v[j] */
 struct attend {
     const float *q, *k, *v;
     float *out;
+    const unsigned char *mask; /* [tokens] 1: the key is seen, 0: it is not; mask[0] is 1. NULL: all are seen */
     size_t pitch, out_pitch, tokens, head_width;
     float scale;
 };

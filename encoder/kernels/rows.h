@@ -64,7 +64,7 @@ static int rows_narrow(const float *from, enum dtype dtype, unsigned char *to, s
     return worst >= (dtype == DTYPE_F16 ? 0x477FF000u : 0x7F7F8000u);
 }
 
-/* softmax of score[0..count) in place; its largest term is exp(0) */
+/* softmax of score[0..count) in place; its largest term is exp(0), and a score of -infinity comes to 0. The first is finite. */
 static void rows_softmax(float *score, size_t count) {
     float largest = score[0], sums[LANES] = {0}, sum = 0;
     size_t whole = count - count % LANES;
@@ -99,6 +99,9 @@ static void rows_attend(const struct attend *op, void *scratch) {
                 score[j] += q[d] * keys[d * op->tokens + j];
         for (size_t j = 0; j <= i; j++)
             score[j] *= op->scale;
+        if (op->mask)
+            for (size_t j = 0; j <= i; j++)
+                score[j] = op->mask[j] ? score[j] : -INFINITY;
         rows_softmax(score, i + 1);
         for (size_t d = 0; d < op->head_width; d++)
             out[d] = 0;

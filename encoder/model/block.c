@@ -81,6 +81,7 @@ static void attend_head(struct worker *worker, size_t unit, void *context) {
         .k = qkv + g->width,
         .v = qkv + 2 * (size_t)g->width,
         .out = pass->h + prompt * pass->tokens * g->width + head * head_width,
+        .mask = pass->key_mask[prompt],
         .pitch = wide,
         .out_pitch = g->width,
         .tokens = pass->tokens,

@@ -26,11 +26,16 @@ static void embed_rows(struct worker *worker, size_t unit, void *context) {
     }
 }
 
+/* Where a prompt's first row goes; NULL: nowhere. */
+static unsigned char *place(const struct tap *tap, size_t prompt) {
+    return tap->at ? tap->at[prompt] : tap->data + prompt * tap->batch_pitch;
+}
+
 /* One row into the caller's buffer, in the caller's type. */
 static void deliver(struct text_pass *pass, const struct tap *tap, size_t prompt, size_t token, const float *row,
                     size_t width) {
-    unsigned char *to = tap->data + prompt * tap->batch_pitch + token * tap->row_pitch;
-    if (pass->kernels->narrow(row, tap->dtype, to, width))
+    unsigned char *to = place(tap, prompt);
+    if (to && pass->kernels->narrow(row, tap->dtype, to + token * tap->row_pitch, width))
         atomic_store_explicit(&pass->not_finite, (uint32_t)(tap - pass->taps) + 1, memory_order_relaxed);
 }
 
@@ -46,6 +51,8 @@ static void deliver_rows(struct worker *worker, size_t unit, void *context) {
     size_t width = w->geometry.width, rows = pass->batch * pass->tokens;
     for (size_t row = unit * ROW_UNIT; row < rows && row < (unit + 1) * ROW_UNIT; row++) {
         const float *x = pass->x + row * width;
+        if (!place(op->tap, row / pass->tokens))
+            continue;
         if (op->tap->final_norm) {
             pass->kernels->layer_norm(x, worker->scratch, w->final_gain, w->final_bias, width, w->geometry.norm_epsilon);
             x = worker->scratch;

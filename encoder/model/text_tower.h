@@ -5,6 +5,9 @@
  *     tap -> (final norm?) -> hidden [B,T,D]
  *     last x -> final norm -> end-of-text row -> projection -> pooled [B,P]
  *
+ * A key mask hides keys from attention and nothing else: a hidden token's own row is computed like any other, and the end
+ * row is where it is.
+ *
  * Knows no file, no text and no ABI. Formulas: huggingface/transformers models/clip/modeling_clip.py, which computes what
  * openai/CLIP clip/model.py does. */
 #ifndef ENCODER_MODEL_TEXT_TOWER_H
@@ -24,9 +27,10 @@ struct tap {
     enum tap_kind kind;
     uint32_t layer; /* TAP_HIDDEN: 0 the embeddings, l the output of block l */
     int final_norm; /* TAP_HIDDEN */
-    unsigned char *data;
+    unsigned char *data; /* first row of prompt 0; used where `at` is NULL */
     size_t batch_pitch, row_pitch; /* bytes */
     enum dtype dtype;
+    unsigned char *const *at; /* NULL, or [B]: first row of each prompt; NULL in it: that prompt goes nowhere. Workers read it */
 };
 
 /* One pass. The buffers are the session's: tower_buffers says how many floats each takes. */
@@ -36,6 +40,7 @@ struct text_pass {
     size_t batch, tokens;      /* B, T */
     const int32_t *ids;        /* [B,T], each within the vocabulary */
     const size_t *end;         /* [B] row that pooling takes; read only where a pooled tap is */
+    const unsigned char *const *key_mask; /* [B], each [T] of 0 and 1 that begins with 1, or NULL: all keys are seen */
     const struct tap *taps;
     size_t tap_count;
     /* called on the caller's thread when `done` of `total` blocks are computed; nonzero stops the pass */

@@ -86,6 +86,17 @@ static void strides(void **state) {
     assert_memory_equal(e->memory, e->right, e->memory_bytes);
     encode_reset(e);
 
+    /* The prompts of ABI 0.2 end before the mask: what lies behind them is the next prompt, and no mask. */
+    unsigned char older[2][offsetof(penult_prompt, key_mask)];
+    for (int index = 0; index < 2; index++) {
+        memcpy(older[index], &e->prompts[index], sizeof older[0]);
+    }
+    e->request.prompt_stride = sizeof older[0];
+    e->request.prompts = (const penult_prompt *)(const void *)older;
+    assert_int_equal(encode_run(e, NULL), PENULT_OK);
+    assert_memory_equal(e->memory, e->right, e->memory_bytes);
+    encode_reset(e);
+
     /* A newer host's elements are longer, and not even a multiple of eight bytes; what is new in them must be zero. */
     unsigned char prompts[2][sizeof(penult_prompt) + 4], outputs[2][sizeof(penult_output) + 12], results[2][100];
     for (int junk = 0; junk < 2; junk++) {
@@ -225,6 +236,48 @@ static void rows_of_ids(void **state) {
     assert_int_equal(rows[2 * bytes], 0xa5);
 }
 
+static void key_masks(void **state) {
+    struct encode *e = *state;
+    uint8_t mask[CONTEXT];
+    memset(mask, 1, sizeof mask);
+    e->prompts[0].key_mask = mask;
+    assert_int_equal(encode_run(e, NULL), PENULT_OK);
+    assert_memory_equal(e->memory, e->right, e->memory_bytes);
+
+    /* What is hidden behind the end changes no bit up to it, and nothing that is pooled. */
+    const size_t row = info.width * sizeof(float);
+    const size_t rows = (size_t)e->results[0].end_position + 1;
+    memset(mask + rows, 0, CONTEXT - rows);
+    encode_reset(e);
+    e->prompts[0].key_mask = mask;
+    assert_int_equal(encode_run(e, NULL), PENULT_OK);
+    const unsigned char *hidden = e->outputs[0].to.data, *right = e->right + (hidden - e->memory);
+    assert_memory_equal(hidden, right, rows * row);
+    assert_memory_not_equal(hidden + rows * row, right + rows * row, row);
+    assert_memory_equal(hidden + CONTEXT * row, right + CONTEXT * row, e->memory_bytes - (size_t)(hidden - e->memory) - CONTEXT * row);
+
+    encode_reset(e);
+    mask[CONTEXT - 1] = 2;
+    e->prompts[1].key_mask = mask;
+    REFUSED(e, PENULT_E_ARGUMENT, "prompt 1", "key_mask[76]", "2", "0 or 1");
+    mask[0] = 0;
+    e->prompts[0].key_mask = mask;
+    REFUSED(e, PENULT_E_ARGUMENT, "prompt 0", "key_mask", "token 0");
+
+    /* A row of ids has a mask of its own length, of which no byte more is read. */
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *end = mmap(NULL, 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(end != MAP_FAILED);
+    assert_int_equal(mprotect(end, page, PROT_READ | PROT_WRITE), 0);
+    int32_t ids[3] = {info.start_id, 300, info.end_id};
+    memset(end + page - 3, 1, 3);
+    for (int index = 0; index < 2; index++) {
+        e->prompts[index] = (penult_prompt){.ids = ids, .id_count = 3, .key_mask = end + page - 3};
+    }
+    assert_int_equal(encode_run(e, NULL), PENULT_OK);
+    munmap(end, 2 * page);
+}
+
 static void output_kinds(void **state) {
     struct encode *e = *state;
     e->outputs[1].kind = 0;
@@ -353,7 +406,7 @@ static void output_layouts(void **state) {
 
 const struct CMUnitTest misuse_encode_tests[] = {
     WITH_SESSION(pointers), WITH_SESSION(sizes),        WITH_SESSION(strides),
-    WITH_SESSION(counts),   WITH_SESSION(texts),        WITH_SESSION(rows_of_ids),
+    WITH_SESSION(counts),   WITH_SESSION(texts),        WITH_SESSION(rows_of_ids), WITH_SESSION(key_masks),
     WITH_SESSION(output_kinds), WITH_SESSION(output_buffers), WITH_SESSION(output_layouts),
 };
 const size_t misuse_encode_test_count = sizeof misuse_encode_tests / sizeof misuse_encode_tests[0];

@@ -1,4 +1,4 @@
-/* offsets.c - the shape of penult.h 0.2, pinned: every struct size, every member's offset and size, every table slot
+/* offsets.c - the shape of penult.h 0.3, pinned: every struct size, every member's offset and size, every table slot
  * and its type, every constant.
  *
  * A host that was compiled yesterday holds exactly these numbers. If this file stops compiling, the header broke the
@@ -116,11 +116,12 @@ AT(penult_session_params, max_text_bytes, 16, 8)
 AT(penult_session_params, kernels, 24, 4)
 AT(penult_session_params, reserved, 28, 4)
 
-SIZE(penult_prompt, 32)
+SIZE(penult_prompt, 40)
 AT(penult_prompt, text, 0, 8)
 AT(penult_prompt, text_bytes, 8, 8)
 AT(penult_prompt, ids, 16, 8)
 AT(penult_prompt, id_count, 24, 8)
+AT(penult_prompt, key_mask, 32, 8)
 
 SIZE(penult_buffer, 40)
 AT(penult_buffer, data, 0, 8)
@@ -184,7 +185,7 @@ AT(penult_entry_point, version, 0, 8)
 AT(penult_entry_point, get_api, 8, 8)
 
 VALUE(PENULT_ABI_MAJOR, 0)
-VALUE(PENULT_ABI_MINOR, 2)
+VALUE(PENULT_ABI_MINOR, 3)
 VALUE(PENULT_OK, 0)
 VALUE(PENULT_E_ARGUMENT, 1)
 VALUE(PENULT_E_UNSUPPORTED, 2)
@@ -244,7 +245,7 @@ VALUE(PENULT_KERNELS_SCALAR, 1)
 VALUE(PENULT_KERNELS_OPENBLAS, 2)
 VALUE(PENULT_KERNELS_AVX2, 3)
 VALUE(PENULT_KERNELS_AVX512, 4)
-VALUE(PENULT_ABI_VERSION, 2)
+VALUE(PENULT_ABI_VERSION, 3)
 
 /* Offsets say nothing of parameters, so each slot is assigned to a pointer of the pinned type: another type is an error
  * in C++, and in C under -Werror. Never called. */

@@ -87,7 +87,7 @@ def wrong_libraries_are_named():
     raises(ValueError, lambda: penult.Library("a\0b"), "NUL")
     other = next(str(path) for path in Path("/proc/self/maps").read_text().split() if "/libc.so" in path)
     raises(penult.LoadError, lambda: penult.Library(other), "is not a penult", "penult_entry")
-    assert LIBRARY.version.startswith("0.2.")
+    assert LIBRARY.version.startswith("0.3.")
 
 
 @test
@@ -215,6 +215,35 @@ def ids_and_text_are_the_same_prompt():
         raises(penult.PenultError, lambda: session.encode([[-1, 2]], pooled=()), "-1", name="ARGUMENT")
         raises(penult.PenultError, lambda: session.encode([ids[0], ids[1, :9]]), name="ARGUMENT")
         raises(ValueError, lambda: session.encode([]), "no prompts")
+
+
+@test
+def key_masks_hide_tokens():
+    with opened() as model, penult.Session(model, max_prompts=3) as session:
+        plain = session.encode(PROMPTS)
+        ends = [prompt.end_position for prompt in plain.prompts]
+        masks = np.arange(77) <= np.array(ends)[:, None]
+        hidden = session.encode(PROMPTS, key_masks=masks)
+        for form in (masks.astype(np.int64), masks.tolist(), list(masks.astype(np.uint8)), np.asfortranarray(masks)):
+            assert np.array_equal(session.encode(PROMPTS, key_masks=form).hidden[-2], hidden.hidden[-2])
+        for index, end in enumerate(ends):
+            assert np.array_equal(hidden.hidden[-2][index, :end + 1], plain.hidden[-2][index, :end + 1])
+            assert end == 76 or not np.array_equal(hidden.hidden[-2][index, end + 1:], plain.hidden[-2][index, end + 1:])
+        assert np.array_equal(hidden.pooled["projected"], plain.pooled["projected"])
+        assert hidden.prompts == plain.prompts
+        one = session.encode(PROMPTS, key_masks=[None, masks[1], None])
+        assert np.array_equal(one.hidden[-2][::2], plain.hidden[-2][::2])
+        assert np.array_equal(one.hidden[-2][1], hidden.hidden[-2][1])
+        ids = model.tokenize(PROMPTS[0]).ids[:5]
+        short = session.encode([ids], pooled=(), key_masks=[[1, 0, 1, 1, 1]])
+        other = session.encode([[ids[0], 7, *ids[2:]]], pooled=(), key_masks=[[1, 0, 1, 1, 1]])
+        assert np.array_equal(short.hidden[-2][0, 2:], other.hidden[-2][0, 2:])
+        raises(ValueError, lambda: session.encode(PROMPTS, key_masks=masks[:2]), "2 key masks", "3 prompts")
+        raises(ValueError, lambda: session.encode(PROMPTS, key_masks=masks[:, :76]), "prompt 0", "[76]", "[77]")
+        raises(ValueError, lambda: session.encode([ids], key_masks=masks[:1]), "prompt 0", "[77]", "[5]")
+        raises(ValueError, lambda: session.encode(PROMPTS, key_masks=masks * 1.0), "float64", "integers")
+        raises(ValueError, lambda: session.encode(PROMPTS, key_masks=masks * 256), "prompt 0", "neither 0 nor 1")
+        raises(penult.PenultError, lambda: session.encode(PROMPTS, key_masks=~masks), "prompt 0", "token 0", name="ARGUMENT")
 
 
 @test

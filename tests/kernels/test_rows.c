@@ -77,7 +77,15 @@ static void rows_have_the_same_bits_in_every_table(void **state) {
     each_table(check_rows);
 }
 
-static void check_attend(size_t tokens, size_t width) {
+/* Key masks, which all begin with 1: gaps, the second half hidden, gaps at random, all but the first hidden. */
+static void fill_mask(unsigned char *mask, size_t tokens, size_t kind) {
+    for (size_t j = 0; j < tokens; j++) {
+        const int seen[4] = {j % 3 != 1, j <= tokens / 2, random_float() > 0, 0};
+        mask[j] = j == 0 || seen[kind % 4];
+    }
+}
+
+static void check_attend(size_t tokens, size_t width, const unsigned char *mask) {
     struct kernels kernels;
     size_t pitch = 3 * width + 1, count = tokens * pitch;
     float *qkv = malloc(count * sizeof *qkv), *block = guarded(tokens * width);
@@ -87,7 +95,7 @@ static void check_attend(size_t tokens, size_t width) {
     kernels_scalar(&kernels);
     for (size_t i = 0; i < count; i++)
         qkv[i] = 4 * random_float();
-    struct attend op = {.q = qkv, .k = qkv + width, .v = qkv + 2 * width, .out = block + MARGIN, .pitch = pitch,
+    struct attend op = {.q = qkv, .k = qkv + width, .v = qkv + 2 * width, .out = block + MARGIN, .mask = mask, .pitch = pitch,
                         .out_pitch = width, .tokens = tokens, .head_width = width, .scale = 1 / sqrtf((float)width)};
     run((struct job){.kernels = &kernels, .attend = &op, .scratch = kernels_attend_scratch(tokens, width)});
     check_guards(block, tokens * width);
@@ -97,7 +105,7 @@ static void check_attend(size_t tokens, size_t width) {
             p[j] = 0;
             for (size_t d = 0; d < width; d++)
                 p[j] += (double)op.q[i * pitch + d] * (double)op.k[j * pitch + d];
-            p[j] *= (double)op.scale;
+            p[j] = mask && !mask[j] ? -INFINITY : p[j] * (double)op.scale;
             largest = fmax(largest, p[j]);
         }
         for (size_t j = 0; j <= i; j++)
@@ -120,9 +128,75 @@ static void check_attend(size_t tokens, size_t width) {
 static void attention_is_causal_and_exact(void **state) {
     (void)state;
     for (size_t n = 1; n <= 67; n += 3)
-        check_attend(n, 1 + n * 11 % 67);
-    check_attend(77, 64);
-    check_attend(248, 64);
+        check_attend(n, 1 + n * 11 % 67, NULL);
+    check_attend(77, 64, NULL);
+    check_attend(248, 64, NULL);
+}
+
+static void hidden_keys_are_not_attended_to(void **state) {
+    unsigned char mask[77];
+    (void)state;
+    for (size_t n = 1; n <= 77; n += n < 68 ? 1 : 9) {
+        fill_mask(mask, n, n);
+        check_attend(n, 1 + n * 11 % 67, mask);
+    }
+}
+
+/* What one call of attention gives under a mask, from q, k, v side by side. */
+static void attend_masked(const struct kernels *kernels, const float *qkv, size_t tokens, size_t width,
+                          const unsigned char *mask, float *block) {
+    struct attend op = {.q = qkv, .k = qkv + width, .v = qkv + 2 * width, .out = block + MARGIN, .mask = mask,
+                        .pitch = 3 * width, .out_pitch = width, .tokens = tokens, .head_width = width,
+                        .scale = 1 / sqrtf((float)width)};
+    run((struct job){.kernels = kernels, .attend = &op, .scratch = kernels_attend_scratch(tokens, width)});
+    check_guards(block, tokens * width);
+}
+
+/* The bits under a mask are scalar's in every table; those of rows before the first hidden key are those of no mask; and a hidden
+ * key and its value have no part in any row, whatever they are. */
+static void check_masks(const struct kernels *kernels) {
+    struct kernels scalar;
+    kernels_scalar(&scalar);
+    for (size_t n = 1; n <= 77; n += n < 36 ? 1 : 10) {
+        size_t width = 1 + n * 11 % 67, count = n * 3 * width, first_hidden = 0;
+        unsigned char *mask = malloc(n); /* of its own, so that a sanitizer sees a read beyond it */
+        float *qkv = malloc(count * sizeof *qkv), *results[4];
+        assert_non_null(mask);
+        assert_non_null(qkv);
+        fill_mask(mask, n, n);
+        for (size_t i = 0; i < count; i++)
+            qkv[i] = 4 * random_float();
+        for (size_t i = 0; i < 4; i++)
+            results[i] = guarded(n * width);
+        attend_masked(&scalar, qkv, n, width, mask, results[0]);
+        attend_masked(kernels, qkv, n, width, mask, results[1]);
+        attend_masked(kernels, qkv, n, width, NULL, results[2]);
+        while (first_hidden < n && mask[first_hidden])
+            first_hidden++;
+        for (size_t j = 0; j < n; j++)
+            for (size_t d = 0; d < 2 * width && !mask[j]; d++)
+                qkv[j * 3 * width + width + d] = 1e30f * random_float();
+        attend_masked(kernels, qkv, n, width, mask, results[3]);
+        assert_memory_equal(results[0] + MARGIN, results[1] + MARGIN, n * width * sizeof *qkv);
+        assert_memory_equal(results[2] + MARGIN, results[1] + MARGIN, first_hidden * width * sizeof *qkv);
+        assert_memory_equal(results[3] + MARGIN, results[1] + MARGIN, n * width * sizeof *qkv);
+        if (first_hidden < n) /* and the mask does something */
+            assert_memory_not_equal(results[2] + MARGIN + first_hidden * width, results[1] + MARGIN + first_hidden * width,
+                                    (n - first_hidden) * width * sizeof *qkv);
+        memset(mask, 1, n);
+        attend_masked(kernels, qkv, n, width, mask, results[0]);
+        attend_masked(kernels, qkv, n, width, NULL, results[1]);
+        assert_memory_equal(results[0] + MARGIN, results[1] + MARGIN, n * width * sizeof *qkv);
+        for (size_t i = 0; i < 4; i++)
+            free(results[i]);
+        free(qkv);
+        free(mask);
+    }
+}
+
+static void masks_in_every_table(void **state) {
+    (void)state;
+    each_table(check_masks);
 }
 
 /* Scores of a thousand must neither overflow nor lose the row. */
@@ -219,6 +293,8 @@ int main(void) {
         cmocka_unit_test(rows_have_the_same_bits_in_every_table),
         cmocka_unit_test(every_code_of_every_type),
         cmocka_unit_test(attention_is_causal_and_exact),
+        cmocka_unit_test(hidden_keys_are_not_attended_to),
+        cmocka_unit_test(masks_in_every_table),
         cmocka_unit_test(attention_survives_large_scores),
         cmocka_unit_test(layer_norm_against_double),
         cmocka_unit_test(narrow_rounds_and_reports),
