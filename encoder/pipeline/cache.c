@@ -72,13 +72,13 @@ static struct slot *find(const struct pipeline *p, struct tower *tower, const st
     return part;
 }
 
-/* A slot that this call does not use: one that is empty, else the one that was used longest ago. One whose pages the system
- * does not give is passed over; those of max_windows are there since the pipeline was opened, so that there always is one. */
-static struct slot *oldest(const struct pipeline *p, struct tower *tower) {
-    struct slot *best = NULL;
-    for (size_t i = 0; i < tower->slot_count; i++) {
+/* The slot that was used longest ago, or never. One whose pages the system does not give is passed over; those of max_windows
+ * are there since the pipeline was opened, and a call has no more rows: so this is none that the call uses already. */
+static struct slot *oldest(struct tower *tower) {
+    struct slot *best = &tower->slots[0];
+    for (size_t i = 1; i < tower->slot_count; i++) {
         struct slot *slot = &tower->slots[i];
-        if (slot->used == p->calls || (best && slot->used >= best->used))
+        if (slot->used >= best->used)
             continue;
         if (!slot->is_backed)
             slot->is_backed = memory_back(tower->pages + i * tower->slot_bytes, tower->slot_bytes);
@@ -104,7 +104,7 @@ void slots_assign(struct pipeline *p, struct tower *tower, size_t *count) {
             continue;
         }
         if (!row->slot) {
-            row->slot = oldest(p, tower);
+            row->slot = oldest(tower);
             row->slot->hash = row->hash;
             row->slot->has_context = row->slot->has_pooled = 0;
             memcpy(row->slot->ids, row->ids, T * sizeof *row->ids);
