@@ -26,6 +26,9 @@ static int take_recipe(const penult_pipeline_params *own, struct pipeline_params
                          own->emphasis, dialects[out->dialect].name);
     if (own->flags & ~(PENULT_PIPELINE_NO_CACHE | PENULT_PIPELINE_SKIP_ALL | PENULT_PIPELINE_SPLIT))
         return fault_set(fault, FAULT_UNSUPPORTED, "params->flags is %#x, expected PENULT_PIPELINE_ flags", own->flags);
+    if (own->flags & PENULT_PIPELINE_SPLIT && out->dialect != DIALECT_COMPEL)
+        return fault_set(fault, FAULT_ARGUMENT, "params->flags has PENULT_PIPELINE_SPLIT, but the dialect is %s, and only compel has a "
+                         "choice", dialects[out->dialect].name);
     if (own->kernels > PENULT_KERNELS_AVX512)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->kernels is %u, expected 0 or a PENULT_KERNELS_ set", own->kernels);
     return 0;
@@ -82,7 +85,7 @@ static int take_params(const penult_pipeline_params *theirs, struct pipeline_par
     if (status)
         return status;
     out->emphasis = (enum pipeline_emphasis)own.emphasis;
-    out->splits = out->recipe->splits || own.flags & PENULT_PIPELINE_SPLIT;
+    out->splits = out->dialect == DIALECT_COMPEL && (out->recipe->splits || own.flags & PENULT_PIPELINE_SPLIT);
     out->skip_all = (own.flags & PENULT_PIPELINE_SKIP_ALL) != 0;
     out->forgets = (own.flags & PENULT_PIPELINE_NO_CACHE) != 0;
     out->threads = own.threads;
