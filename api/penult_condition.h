@@ -101,6 +101,9 @@ typedef struct penult_recipe_tower {
     uint32_t key_mask;   /* 1: the tower does not see the padding */
     uint32_t second_prompt; /* 1: takes the second prompt where one is given */
     uint32_t skips;      /* clip skip moves its layer: 1 always, 2 with PENULT_PIPELINE_SKIP_ALL, 0 never */
+    uint32_t tokenizer_mode; /* how the host reads text for it: what to open its model with, as penult_open_params has it */
+    uint32_t pad_in_text;
+    uint32_t cut_to;     /* blocks of a published export that ends at `layer`: of a model with so many the last is taken; 0: none */
 } penult_recipe_tower;
 
 /* ---- opening a pipeline ------------------------------------------------------------------------------------- */
@@ -126,8 +129,9 @@ typedef struct penult_named_model {
                                        "sdxl@compel" they do so without it, as CompelForSDXL has it */
 
 /* recipe     a name or an alias of the table: `recipe` lists it.
- * models     model_count elements, one for each tower of the recipe, in any order. Each must have a tokenizer. The pipeline
- *            keeps a reference of each: the host may close them.
+ * models     model_count elements, one for each tower of the recipe, in any order. Each must have a tokenizer, and reads text by
+ *            its own: penult_recipe_tower says how the recipe's host does. The pipeline keeps a reference of each: the host
+ *            may close them.
  * dialect    NULL: the recipe's own; else the name of another.
  * emphasis   a PENULT_EMPHASIS_ value; others than 0 only in the a1111 dialect.
  * threads    of each tower's session; 0: the CPUs this process may use. Towers run one after the other.

@@ -79,6 +79,9 @@ int32_t condition_recipe_tower(const char *name, uint32_t tower, penult_recipe_t
         .key_mask = (uint32_t)row->key_mask,
         .second_prompt = (uint32_t)row->second_prompt,
         .skips = recipe->skip_towers >> tower & 1 ? 1 : recipe->skip_asked >> tower & 1 ? 2 : 0,
+        .tokenizer_mode = row->tokens == RECIPE_TOKENS_OPEN_CLIP ? PENULT_TOKENIZER_OPEN_CLIP : PENULT_TOKENIZER_TRANSFORMERS,
+        .pad_in_text = row->tokens == RECIPE_TOKENS_PLAIN_PAD ? PENULT_PAD_IS_TEXT : PENULT_PAD_AS_FILES_SAY,
+        .cut_to = row->cut_to,
     };
     struct_out(info, &own, sizeof own);
     return PENULT_OK;

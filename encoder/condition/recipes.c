@@ -7,10 +7,9 @@
 #include "size_embedding.h"
 
 /* A tower that gives context alone, pooled alone, or both. */
-#define L_CONTEXT(layer, norm) {RECIPE_CLIP_L, layer, norm, RECIPE_NO_POOLED, RECIPE_PAD_END, 0, 0}
-#define H_CONTEXT(layer, norm) {RECIPE_CLIP_H, layer, norm, RECIPE_NO_POOLED, RECIPE_PAD_ZERO, 0, 0}
-#define G_BOTH(layer, norm, pad, key_mask, second) \
-    {RECIPE_CLIP_BIGG, layer, norm, RECIPE_PROJECTED, pad, key_mask, second}
+#define L_CONTEXT(layer, norm, tokens) {RECIPE_CLIP_L, layer, norm, RECIPE_NO_POOLED, RECIPE_PAD_END, 0, 0, tokens, 0}
+#define G_BOTH(layer, norm, pad, key_mask, second, tokens) \
+    {RECIPE_CLIP_BIGG, layer, norm, RECIPE_PROJECTED, pad, key_mask, second, tokens, 0}
 
 #define SIX_SIZES \
     {RECIPE_ORIGINAL_HEIGHT, RECIPE_ORIGINAL_WIDTH, RECIPE_CROP_TOP, RECIPE_CROP_LEFT, RECIPE_TARGET_HEIGHT, RECIPE_TARGET_WIDTH}
@@ -18,8 +17,8 @@
     {RECIPE_ORIGINAL_HEIGHT, RECIPE_ORIGINAL_WIDTH, RECIPE_CROP_TOP, RECIPE_CROP_LEFT, RECIPE_AESTHETIC_SCORE}
 
 /* SDXL's base is the same in every host, but for what an absent negative prompt is and how blocks are skipped. */
-#define SDXL_BASE                                                                                                     \
-    .tower_count = 2, .towers = {L_CONTEXT(-2, 0), G_BOTH(-2, 0, RECIPE_PAD_ZERO, 0, 1)}, .sizes = SIX_SIZES
+#define SDXL_BASE(l_tokens, g_tokens)                                                               \
+    .tower_count = 2, .towers = {L_CONTEXT(-2, 0, l_tokens), G_BOTH(-2, 0, RECIPE_PAD_ZERO, 0, 1, g_tokens)}, .sizes = SIX_SIZES
 
 const struct recipe recipes[] = {
     {
@@ -28,7 +27,7 @@ const struct recipe recipes[] = {
         .source = "diffusers 58eb52c, StableDiffusionPipeline.encode_prompt; CompVis/stable-diffusion 21f890f",
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
-        .towers = {L_CONTEXT(-1, 1)},
+        .towers = {L_CONTEXT(-1, 1, RECIPE_TOKENS_OF_FILES)},
         .unconditional = RECIPE_ENCODES,
         .skip = RECIPE_SKIP_MORE,
         .skip_norm = 1,
@@ -37,11 +36,11 @@ const struct recipe recipes[] = {
     {
         .name = "sd2@diffusers",
         .alias = "sd2",
-        .source = "Stability-AI/stablediffusion cf1d67a, FrozenOpenCLIPEmbedder, layer penultimate. diffusers' own export of "
-                  "it has 23 blocks and no other: there, the layer is the last",
+        .source = "Stability-AI/stablediffusion cf1d67a, FrozenOpenCLIPEmbedder, layer penultimate; diffusers' export of it has "
+                  "23 blocks, the last of which that is",
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
-        .towers = {H_CONTEXT(-2, 1)},
+        .towers = {{RECIPE_CLIP_H, -2, 1, RECIPE_NO_POOLED, RECIPE_PAD_ZERO, 0, 0, RECIPE_TOKENS_OPEN_CLIP, 23}},
         .unconditional = RECIPE_ENCODES,
         .skip = RECIPE_SKIP_MORE,
         .skip_norm = 1,
@@ -52,7 +51,7 @@ const struct recipe recipes[] = {
         .alias = "sdxl",
         .source = "diffusers 58eb52c, StableDiffusionXLPipeline.encode_prompt, force_zeros_for_empty_prompt",
         .dialect = DIALECT_PLAIN,
-        SDXL_BASE,
+        SDXL_BASE(RECIPE_TOKENS_OF_FILES, RECIPE_TOKENS_OF_FILES),
         .unconditional = RECIPE_ZEROS_IF_ABSENT,
         .skip = RECIPE_SKIP_MORE,
         .skip_towers = 3,
@@ -62,14 +61,14 @@ const struct recipe recipes[] = {
         .source = "Stability-AI/generative-models 0ad7de9, GeneralConditioner, sd_xl_base.yaml, sampling.py: "
                   "force_uc_zero_embeddings of txt",
         .dialect = DIALECT_PLAIN,
-        SDXL_BASE,
+        SDXL_BASE(RECIPE_TOKENS_OF_FILES, RECIPE_TOKENS_OPEN_CLIP),
         .unconditional = RECIPE_ZEROS_ALWAYS,
     },
     {
         .name = "sdxl@comfyui",
         .source = "ComfyUI, sdxl_clip.SDXLClipModel, sd1_clip, model_base.SDXL.encode_adm",
         .dialect = DIALECT_COMFYUI,
-        SDXL_BASE,
+        SDXL_BASE(RECIPE_TOKENS_OF_FILES, RECIPE_TOKENS_PLAIN_PAD),
         .unconditional = RECIPE_ENCODES,
         .skip = RECIPE_SKIP_INDEX,
         .skips_negative = 1,
@@ -79,7 +78,7 @@ const struct recipe recipes[] = {
         .name = "sdxl@a1111",
         .source = "AUTOMATIC1111 sd_hijack_clip, sd_hijack_open_clip, sd_models_xl, as Forge dfdcbab has them",
         .dialect = DIALECT_A1111,
-        SDXL_BASE,
+        SDXL_BASE(RECIPE_TOKENS_OF_FILES, RECIPE_TOKENS_OPEN_CLIP),
         .unconditional = RECIPE_ZEROS_IF_EMPTY,
         .skip = RECIPE_SKIP_LAYER,
         .skips_negative = 1,
@@ -91,7 +90,7 @@ const struct recipe recipes[] = {
                   "fewer windows is filled up with the empty prompt's",
         .dialect = DIALECT_COMPEL,
         .splits = 1,
-        SDXL_BASE,
+        SDXL_BASE(RECIPE_TOKENS_OF_FILES, RECIPE_TOKENS_OF_FILES),
         .unconditional = RECIPE_ZEROS_IF_ABSENT,
     },
     {
@@ -100,7 +99,7 @@ const struct recipe recipes[] = {
         .source = "diffusers 58eb52c, StableDiffusionXLImg2ImgPipeline; sgm 0ad7de9, sd_xl_refiner.yaml",
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
-        .towers = {G_BOTH(-2, 0, RECIPE_PAD_ZERO, 0, 1)},
+        .towers = {G_BOTH(-2, 0, RECIPE_PAD_ZERO, 0, 1, RECIPE_TOKENS_OF_FILES)},
         .unconditional = RECIPE_ENCODES,
         .sizes = FIVE_SIZES,
         .skip = RECIPE_SKIP_MORE,
@@ -112,8 +111,8 @@ const struct recipe recipes[] = {
         .source = "diffusers 58eb52c, StableDiffusion3Pipeline.encode_prompt; Stability-AI/sd3-ref 883b836",
         .dialect = DIALECT_PLAIN,
         .tower_count = 2,
-        .towers = {{RECIPE_CLIP_L, -2, 0, RECIPE_PROJECTED_IF_ANY, RECIPE_PAD_END, 0, 0},
-                   G_BOTH(-2, 0, RECIPE_PAD_ZERO, 0, 1)},
+        .towers = {{RECIPE_CLIP_L, -2, 0, RECIPE_PROJECTED_IF_ANY, RECIPE_PAD_END, 0, 0, RECIPE_TOKENS_OF_FILES, 0},
+                   G_BOTH(-2, 0, RECIPE_PAD_ZERO, 0, 1, RECIPE_TOKENS_OF_FILES)},
         .context_width = 4096,
         .unconditional = RECIPE_ENCODES,
         .skip = RECIPE_SKIP_MORE,
@@ -125,7 +124,7 @@ const struct recipe recipes[] = {
         .source = "black-forest-labs/flux 802fb47, HFEmbedder; diffusers 58eb52c, FluxPipeline",
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
-        .towers = {{RECIPE_CLIP_L, 0, 0, RECIPE_RAW, RECIPE_PAD_END, 0, 0}},
+        .towers = {{RECIPE_CLIP_L, 0, 0, RECIPE_RAW, RECIPE_PAD_END, 0, 0, RECIPE_TOKENS_OF_FILES, 0}},
         .unconditional = RECIPE_NONE,
     },
     {
@@ -134,7 +133,7 @@ const struct recipe recipes[] = {
         .source = "diffusers 58eb52c, StableCascadePriorPipeline.encode_prompt; Stability-AI/StableCascade 7a7d341",
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
-        .towers = {G_BOTH(-1, 0, RECIPE_PAD_END, 1, 0)},
+        .towers = {G_BOTH(-1, 0, RECIPE_PAD_END, 1, 0, RECIPE_TOKENS_OF_FILES)},
         .unconditional = RECIPE_ENCODES,
     },
     {
@@ -143,7 +142,7 @@ const struct recipe recipes[] = {
         .source = "diffusers 58eb52c, StableCascadeDecoderPipeline.encode_prompt: the pooled vector alone",
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
-        .towers = {G_BOTH(0, 0, RECIPE_PAD_END, 1, 0)},
+        .towers = {G_BOTH(0, 0, RECIPE_PAD_END, 1, 0, RECIPE_TOKENS_OF_FILES)},
         .unconditional = RECIPE_ENCODES,
     },
     {
@@ -152,7 +151,7 @@ const struct recipe recipes[] = {
         .source = "diffusers 58eb52c, KandinskyV22PriorPipeline._encode_prompt; ai-forever/Kandinsky-2 aeefc1c",
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
-        .towers = {G_BOTH(-1, 1, RECIPE_PAD_END, 0, 0)},
+        .towers = {G_BOTH(-1, 1, RECIPE_PAD_END, 0, 0, RECIPE_TOKENS_OF_FILES)},
         .unconditional = RECIPE_ENCODES,
         .text_mask = 1,
     },
@@ -174,8 +173,9 @@ const struct recipe *recipe_find(const char *name, size_t size) {
 int recipe_layer(const struct recipe *recipe, unsigned index, int has_skip, int skip, int optional, int negative, unsigned layers,
                  int *layer, int *norm, struct fault *fault) {
     const struct recipe_tower *tower = &recipe->towers[index];
+    int usual = tower->layer + (tower->cut_to == layers && layers > 0); /* in a published export that leaves out what is behind it */
     unsigned moved = recipe->skip_towers | (optional ? recipe->skip_asked : 0);
-    *layer = tower->layer;
+    *layer = usual;
     *norm = tower->norm;
     if (!has_skip)
         return 0;
@@ -184,14 +184,14 @@ int recipe_layer(const struct recipe *recipe, unsigned index, int has_skip, int 
     /* counted from -1; an index is one already */
     int64_t wanted = recipe->skip == RECIPE_SKIP_INDEX ? (int64_t)skip
                      : recipe->skip == RECIPE_SKIP_LAYER ? -(int64_t)skip
-                                                         : (int64_t)tower->layer - skip;
+                                                         : (int64_t)usual - skip;
     int backwards = recipe->skip == RECIPE_SKIP_MORE && skip < 0;
     if (backwards || wanted > -1 || wanted < -(int64_t)layers)
         return fault_set(fault, FAULT_ARGUMENT, "clip skip %d: found no such layer in a tower of %u, as %s counts them", skip, layers,
                          recipe->name);
     if ((moved >> index & 1) && (!negative || recipe->skips_negative)) {
         *layer = (int)wanted;
-        *norm = wanted == tower->layer ? tower->norm : recipe->skip_norm;
+        *norm = wanted == usual ? tower->norm : recipe->skip_norm;
     }
     return 0;
 }

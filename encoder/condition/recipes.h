@@ -32,6 +32,13 @@ enum recipe_pad {
     RECIPE_PAD_ZERO, /* id 0, which is "!" */
 };
 
+/* Whose tokenizer the host has for a tower. The ids of usual prompts are the same in all; those of "wow!!" or "&amp;" not. */
+enum recipe_tokens {
+    RECIPE_TOKENS_OF_FILES,  /* transformers', as its files say: SDXL's second one cuts "!" out as padding */
+    RECIPE_TOKENS_PLAIN_PAD, /* transformers', in which the padding's string is text */
+    RECIPE_TOKENS_OPEN_CLIP, /* open_clip's */
+};
+
 struct recipe_tower {
     enum recipe_tower_kind kind;
     int layer; /* from the end, -1 the last block's; 0: no context is taken from this tower */
@@ -40,6 +47,8 @@ struct recipe_tower {
     enum recipe_pad pad;
     int key_mask;      /* padding is hidden from the tower */
     int second_prompt; /* takes the pipeline's second prompt where one is given */
+    enum recipe_tokens tokens;
+    unsigned cut_to; /* blocks of a published export that ends where the context is taken: there, that is its last; 0: none */
 };
 
 /* What the conditioning is where the caller gives no negative prompt. */
