@@ -48,7 +48,7 @@ struct session_prompt *session_prompts(struct session *session); /* room for max
 struct tap *session_taps(struct session *session);               /* room for SESSION_TAPS */
 size_t session_max_prompts(const struct session *session);
 /* Prompts to rows of ids, all of one length: *tokens. `pools`: a row without an end is an error. Nothing that a prompt points
- * to is read after this. A key mask begins with 1: what a token sees that has no visible key is nobody's agreement
+ * to is read after this. A key mask begins with 1: on what a token sees that has no visible key there is no agreement
  * (transformers 5.23 in float32: the average of all values, later ones too, with eager attention; nothing with sdpa). */
 int session_tokenize(struct session *session, size_t prompts, int pools, size_t *tokens, struct fault *fault);
 /* The pass over what session_tokenize left. progress may be NULL; nonzero cancels. */

@@ -18,6 +18,7 @@ struct encode {
     penult_output outputs[OUTPUTS];
     uint32_t layers[OUTPUTS]; /* from the front */
     int32_t ids[PROMPTS][TINY_CONTEXT + 1];
+    uint8_t masks[PROMPTS][TINY_CONTEXT];
     uint64_t content[PROMPTS]; /* hash of the prompt */
     int has_end[PROMPTS], pools;
     uint32_t depth;
@@ -28,40 +29,6 @@ struct encode {
 };
 
 static unsigned char arena[ARENA];
-
-#define BASIS UINT64_C(14695981039346656037) /* of FNV-1a: from 0 or 1 short inputs come to the same */
-
-static uint64_t mix(uint64_t hash, uint64_t value) {
-    return (hash ^ value) * 1099511628211u;
-}
-
-static uint64_t mix_bytes(uint64_t hash, const void *bytes, size_t size) {
-    const unsigned char *at = bytes;
-    for (size_t i = 0; i < size; i++)
-        hash = mix(hash, at[i]);
-    return hash;
-}
-
-/* ---- the same bits for the same request: what each prompt gave, by everything it may depend on ---- */
-
-static struct {
-    uint64_t key, bits;
-    struct call call; /* the one that gave them, for whoever has to find out */
-} given[4096];
-
-static void remember(uint64_t key, uint64_t bits, const struct call *call) {
-    key |= 1; /* 0 is empty */
-    size_t at = (size_t)(key >> 32) % (sizeof given / sizeof given[0]);
-    if (given[at].key == key && given[at].bits != bits) {
-        const uint8_t *a = (const uint8_t *)&given[at].call, *b = (const uint8_t *)call;
-        for (size_t i = 0; i < sizeof *call; i++)
-            fprintf(stderr, "api: byte %zu of the call was %#x, is %#x\n", i, a[i], b[i]);
-        fuzz_require(0, "other bits for the same prompt");
-    }
-    given[at].key = key;
-    given[at].bits = bits;
-    given[at].call = *call;
-}
 
 /* ---- making the request ---- */
 
@@ -87,6 +54,25 @@ static void add_ids(struct encode *e, uint32_t i) {
     }
     e->prompts[i] = (penult_prompt){.ids = e->ids[i], .id_count = e->tokens};
     e->content[i] = mix_bytes(BASIS + 1, e->ids[i], e->tokens * sizeof e->ids[i][0]);
+}
+
+/* A key mask in two of four ways: right; and at random, hiding the first token or with a value that is none. One that hides
+ * nothing must give the bits of no mask. */
+static void add_mask(struct encode *e, uint32_t i) {
+    unsigned way = e->call->shape >> 6;
+    uint32_t random = fuzz_seed(e->call->content % 61 + 61 * i);
+    int hides = 0, is_right = 1;
+    for (uint32_t t = 0; way >= 2 && t < e->tokens; t++) {
+        uint32_t drawn = fuzz_below(&random, 64);
+        e->masks[i][t] = way == 3 && drawn == 0 ? 2 : drawn % 3 != 0 || (way == 2 && t == 0);
+        hides |= e->masks[i][t] == 0;
+        is_right &= e->masks[i][t] <= 1 && (t > 0 || e->masks[i][0] == 1);
+        e->prompts[i].key_mask = e->masks[i];
+    }
+    if (!is_right)
+        e->early |= ONE(PENULT_E_ARGUMENT);
+    if (hides)
+        e->content[i] = mix_bytes(mix(e->content[i], BASIS), e->masks[i], e->tokens);
 }
 
 static size_t row_bytes(const penult_output *output) {
@@ -157,8 +143,10 @@ static void make(struct encode *e) {
     e->output_count = 1 + (c->extra >> 6) % OUTPUTS;
     int is_text = c->what >> 2 & 1;
     e->tokens = is_text ? TINY_CONTEXT : 1 + (c->content >> 4) % TINY_CONTEXT;
-    for (uint32_t i = 0; i < e->prompt_count; i++)
+    for (uint32_t i = 0; i < e->prompt_count; i++) {
         is_text ? add_text(e, i) : add_ids(e, i);
+        add_mask(e, i);
+    }
     for (uint32_t i = 0; i < e->output_count; i++)
         at = add_output(e, i, at);
     for (uint32_t i = 0; i < e->prompt_count; i++)

@@ -71,6 +71,14 @@ int untouched(const void *bytes, size_t size);
 enum { SIZED_NONE, SIZED_ZERO, SIZED_TINY, SIZED_HUGE, SIZED_JUNK, SIZED_LONGER, SIZED_FLAWS, SIZED_MORE = 16 };
 int32_t sized(void *to, const void *from, size_t bytes, unsigned flaw, size_t *size);
 
+/* FNV-1a: begins with BASIS, as from 0 or 1 short inputs come to the same. */
+#define BASIS UINT64_C(14695981039346656037)
+uint64_t mix(uint64_t hash, uint64_t value);
+uint64_t mix_bytes(uint64_t hash, const void *bytes, size_t size);
+/* The same bits for the same request: `bits` are what came of a call, `key` is all that they may depend on. Another call with
+ * that key must not have given others. */
+void remember(uint64_t key, uint64_t bits, const struct call *call);
+
 /* fuzz_api.c's calls; api_encode.c's is the longest. */
 void call_encode(const struct call *call);
 

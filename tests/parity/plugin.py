@@ -17,12 +17,13 @@ def keys(info):
     return wanted | {name: key for name, key in POOLED.items() if info.projection or key == "raw"}
 
 
-def encode(session, prompts, names=None, dtype="float32"):
+def encode(session, prompts, names=None, dtype="float32", key_masks=None):
     """{name: array}; all names of the model if none are given."""
     wanted = keys(session.info)
     wanted = {name: wanted[name] for name in names} if names is not None else wanted
     encoded = session.encode(prompts, layers=[key for key in wanted.values() if not isinstance(key, str)],
-                             pooled=[key for key in wanted.values() if isinstance(key, str)], dtype=dtype)
+                             pooled=[key for key in wanted.values() if isinstance(key, str)], dtype=dtype,
+                             key_masks=key_masks)
     return {name: (encoded.pooled if isinstance(key, str) else encoded.hidden)[key] for name, key in wanted.items()}
 
 

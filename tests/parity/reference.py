@@ -30,16 +30,18 @@ def load(directory, dtype, attention="sdpa"):
 
 
 @torch.no_grad()
-def outputs(model, ids):
-    """ids: an array [B,T]."""
-    parts = [_outputs(model, torch.as_tensor(ids[at:at + BATCH])) for at in range(0, len(ids), BATCH)]
+def outputs(model, ids, masks=None):
+    """ids: an array [B,T]; masks: None, or attention_mask for them, [B,T]."""
+    parts = [_outputs(model, ids[at:at + BATCH], None if masks is None else masks[at:at + BATCH])
+             for at in range(0, len(ids), BATCH)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _outputs(model, ids):
+def _outputs(model, ids, masks):
     projected = hasattr(model, "text_projection")
     tower = getattr(model, "text_model", model)
-    out = tower(input_ids=ids, output_hidden_states=True)
+    masks = None if masks is None else torch.as_tensor(masks)
+    out = tower(input_ids=torch.as_tensor(ids), attention_mask=masks, output_hidden_states=True)
     result = {f"hidden {layer}": state for layer, state in enumerate(out.hidden_states)}
     result["skip"] = tower.final_layer_norm(out.hidden_states[-2])
     result["last"] = out.last_hidden_state

@@ -81,11 +81,11 @@ class Run:
         exact = self.judge(label, dtype, directory, rows, ours)
         return exact, rows
 
-    def judge(self, label, dtype, directory, rows, ours, labels=None):
+    def judge(self, label, dtype, directory, rows, ours, labels=None, masks=None):
         model = reference.load(directory, torch.float64)
-        exact = reference.outputs(model, rows)
+        exact = reference.outputs(model, rows, masks)
         del model
-        single = reference.outputs(reference.load(directory, torch.float32), rows)
+        single = reference.outputs(reference.load(directory, torch.float32), rows, masks)
         self.report.add(compare.lines(label, dtype, exact, single, ours, labels or names()))
         return exact
 
@@ -104,6 +104,7 @@ class Run:
             self.tower("shipped plain", dtype, places["plain"], SHIPPED_FILES)
             self.report.extend(f"shipped {dtype}", bits.forms(places, SHIPPED_FILES, self.library))
         self.short_rows()
+        self.masked()
         self.legacy_end(tower)
         for place in places.values():
             shutil.rmtree(place)
@@ -146,6 +147,21 @@ class Run:
         rows[:, 0], rows[:, 6] = towers.SHIPPED.start_id, towers.SHIPPED.end_id
         with self.model(SHIPPED_FILES) as model, penult.Session(model, max_prompts=len(rows)) as session:
             self.judge("shipped, 9 ids", "f16", SHIPPED_FILES, rows, encode(session, rows), numbers(rows))
+
+    def masked(self):
+        """Key masks: the tokenizer's own attention_mask, as Stable Cascade passes it, and gaps, as compel makes them."""
+        tok = CLIPTokenizer.from_pretrained(SHIPPED_FILES)
+        batch = tok(list(PROMPTS), padding="max_length", truncation=True, max_length=77)
+        rows, padding = np.array(batch.input_ids), np.array(batch.attention_mask)
+        gaps = np.random.default_rng(2).random(rows.shape) < 0.7
+        gaps[:, 0] = True
+        with self.model(SHIPPED_FILES) as model, penult.Session(model, max_prompts=len(rows)) as session:
+            plain = encode(session, PROMPTS)
+            for label, masks in (("shipped, padding hidden", padding), ("shipped, gaps", gaps)):
+                ours = encode(session, PROMPTS, key_masks=masks)
+                exact = self.judge(label, "f16", SHIPPED_FILES, rows, ours, masks=masks)
+                far = compare.rms(exact["last"] - plain["last"]) / compare.rms(exact["last"])
+                self.report.check(f"{label}: the last states differ by {far:.2f} from those without a mask", far > 0.05)
 
     def legacy_end(self, tower):
         """config.json with eos_token_id 2, as most published ones have it: the largest id is the end, so that a row
