@@ -204,9 +204,9 @@ static enum key key_of(const struct json_event *event) {
 /* The file's members, to its end, and those of text_config among them. */
 static int read_members(struct config *c) {
     struct json_event event;
-    int status;
     for (;;) {
-        if ((status = json_next(&c->json, &event, c->fault)))
+        int status = json_next(&c->json, &event, c->fault);
+        if (status)
             return status;
         if (event.kind == JSON_OBJECT_END && !c->nested)
             return 0;

@@ -187,6 +187,8 @@ int chunks_cut(const struct chunk_rules *rules, const struct tokenizer *tokenize
     if (status)
         return status;
     lay_out(&cutting, &arena, tokenizer, text->prompt_bytes);
+    if (arena.overflow) /* GCOVR_EXCL_BR_LINE: dialect_parse made the text, of no more than DIALECT_TEXT_LIMIT bytes */
+        return fault_set(fault, FAULT_LIMIT, "the prompt is too long for its tokens to be counted"); /* GCOVR_EXCL_LINE */
     cutting.capacity = rules->length - 2;
     for (size_t i = 0; i < text->part_count && !status; i++) {
         cutting.part = (uint32_t)i;

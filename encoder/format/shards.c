@@ -72,7 +72,7 @@ static int read_entry(struct reader *r, const struct json_event *key) {
     file[size] = '\0'; /* strings and their quotes take more room in the text */
     if ((status = file_of(r, file, size, &entry->file)))
         return status;
-    if (s->file_count > known)
+    if (entry->file == known) /* a file that was not known has the number after the last */
         r->used += size + 1;
     s->count++;
     return 0;

@@ -51,12 +51,16 @@ static void read_piece(const struct kernels *kernels, const struct matrix *matri
     fpu_restore(kept);
 }
 
+static size_t piece_size(size_t columns, size_t column) {
+    return columns - column < PIECE ? columns - column : PIECE;
+}
+
 static void put_matrix(struct walk *w, const struct matrix *matrix, size_t rows, size_t columns) {
     float piece[PIECE];
     put_size(w, rows, columns);
     for (size_t row = 0; row < rows && !w->cancelled; row++) {
         for (size_t column = 0; column < columns; column += PIECE) {
-            size_t count = columns - column < PIECE ? columns - column : PIECE;
+            size_t count = piece_size(columns, column);
             read_piece(w->kernels, matrix, row, column, count, piece);
             put_values(w, piece, count);
         }
@@ -69,7 +73,7 @@ static int is_identity(const struct kernels *kernels, const struct matrix *matri
         return 0;
     for (size_t row = 0; row < rows; row++) {
         for (size_t column = 0; column < columns; column += PIECE) {
-            size_t count = columns - column < PIECE ? columns - column : PIECE;
+            size_t count = piece_size(columns, column);
             read_piece(kernels, matrix, row, column, count, piece);
             for (size_t i = 0; i < count; i++)
                 if (piece[i] != (row == column + i ? 1.0f : 0.0f))

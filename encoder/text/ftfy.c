@@ -174,8 +174,9 @@ static void undo_entities(struct fixer *fixer) {
     fixer->count = 0;
     for (size_t at = 0; at < count; at++) {
         fixer->segment[fixer->count++] = fixer->segment[at];
-        while (fixer->count && letter_point(&fixer->segment[fixer->count - 1]) == ';' && undo_top(fixer))
-            continue;
+        int undone = 1;
+        while (undone && fixer->count && letter_point(&fixer->segment[fixer->count - 1]) == ';')
+            undone = undo_top(fixer);
     }
 }
 

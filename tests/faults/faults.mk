@@ -8,7 +8,15 @@
 
 FAULT_MODELS = $(B)/faults/models
 FAULT_TESTS = $(patsubst tests/faults/%.c,$(B)/faults/%,$(wildcard tests/faults/test_*.c))
-FAULT_PROGRAMS = $(FAULT_TESTS) $(FAULT_MODELS)/made
+# The plugin in folders of its own, without a vocabulary beside it and with one: `make vocab` puts one beside $(B)/penult.so,
+# and what a refusal comes to is not the same then.
+FAULT_ALONE = $(B)/faults/alone/penult.so
+FAULT_BESIDE = $(FAULT_MODELS)/beside/penult.so
+FAULT_PROGRAMS = $(FAULT_TESTS) $(FAULT_MODELS)/made $(FAULT_ALONE) $(FAULT_BESIDE)
+
+$(FAULT_ALONE) $(FAULT_BESIDE): $(B)/penult.so | $(FAULT_MODELS)/made
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
 
 # --export-dynamic: the plugin and glibc bind to the program's own malloc, mmap, ...
 FAULT_SOURCES = tests/memory/host.c
@@ -23,15 +31,15 @@ $(B)/faults/test_%: tests/faults/test_%.c $(wildcard tests/faults/*.[ch]) tests/
 	    $(LDFLAGS)
 FAULT_SANITIZE = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 
-$(FAULT_MODELS)/made: tests/faults/models.py tests/model/folders.py $(wildcard $(MODEL)/*)
+$(FAULT_MODELS)/made: tests/faults/models.py tests/model/folders.py tests/files/small.py $(wildcard $(MODEL)/*)
 	@mkdir -p $(@D)
 	$(call say,MAKE,$(@D))
 	$(Q)PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/faults/models.py $(MODEL) $(@D) && touch $@
 
 -include $(FAULT_TESTS:=.d)
 
-fault_test = "$(B)/faults/$(1) $(B)/penult.so $(MODEL)$(2)"
-fault_cancel = "$(B)/faults/test_cancel $(B)/penult.so $(FAULT_MODELS)/deep $(1)"
+fault_test = "$(B)/faults/$(1) $(FAULT_ALONE) $(MODEL)$(2)"
+fault_cancel = "$(B)/faults/test_cancel $(FAULT_ALONE) $(FAULT_MODELS)/deep $(1)"
 
 FAULT_SMALL = $(call fault_test,test_no_allocation) $(call fault_test,test_faults, $(FAULT_MODELS) quick)
 FAULT_COMMANDS = $(FAULT_SMALL) \

@@ -14,6 +14,7 @@
 #define PROMPTS 2
 
 static const char *model_path, *models_path;
+static const penult_api *alone, *beside; /* without a vocabulary beside the plugin, and with one */
 static char *text_of_length;
 static penult_model_info info;
 
@@ -33,10 +34,21 @@ static int32_t count_blocks(void *user, const penult_progress *progress) {
     return 0;
 }
 
+static const penult_api *load_beside(void) {
+    static struct penult_library library;
+    char path[1024], why[512];
+    snprintf(path, sizeof path, "%s/beside/penult.so", models_path);
+    if (penult_load(&library, path, why, sizeof why) != 0)
+        give_up("%s", why);
+    return library.api;
+}
+
 void life_begin(char **argv) {
     host_load(argv);
     model_path = argv[2];
     models_path = argv[3];
+    alone = api;
+    beside = load_beside();
     text_of_length = long_text(LONG_BYTES);
     penult_model *model = host_open(model_path, NULL, PENULT_MAP);
     info.struct_size = sizeof info;
@@ -233,6 +245,7 @@ static void step(struct life *life, enum stage stage) {
 void life_run(struct life *life, const struct way *way, const struct plan *plan) {
     struct batch *batch = batch_of(way);
     struct baseline before = look();
+    api = way->beside ? beside : alone;
     *life = (struct life){.way = way};
     memset(&out, 0, sizeof out);
     calls_plan(plan ? plan : &(struct plan){.calls = ALL_CALLS, .first = NEVER});

@@ -21,6 +21,7 @@ struct way {
     int long_text;
     uint32_t must;         /* a mask of calls that these stages surely make, */
     uint32_t may;          /* and of those that they make besides */
+    int beside;            /* by the plugin that has a vocabulary beside it, in "beside" under the models' directory */
 };
 
 struct life {

@@ -6,15 +6,17 @@
     shards  its weights in two files and an index
     deep    its blocks three times over: an encode long enough to be cancelled in
     narrow  two of its blocks, and little in them: what valgrind can encode some hundred times
+    beside  no model, but the vocabulary for a plugin to have beside it
 
-usage: models.py MODEL FOLDER. Knows tests/model/folders.py and the names of a CLIP tower's tensors."""
+usage: models.py MODEL FOLDER. Knows tests/model/folders.py, tests/files/small.py and the names of a CLIP tower's tensors."""
 import json
 import pathlib
 import re
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "model"))
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / name) for name in ("model", "files")]
 import folders  # noqa: E402
+import small  # noqa: E402
 
 TIMES = 3
 NARROW_LAYERS = 2
@@ -60,6 +62,14 @@ def shards(path):
     (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
 
 
+def vocabulary(model, path):
+    """The model's own tokens, so that ids encode to the same with it and without."""
+    bpe = json.loads((pathlib.Path(model) / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in bpe["merges"]]
+    path.mkdir(exist_ok=True)
+    (path / "clip.vocab").write_bytes(small.clip_vocab([(bpe["vocab"][left], bpe["vocab"][right]) for left, right in pairs]))
+
+
 def main(model, root):
     layers = json.loads((pathlib.Path(model) / "config.json").read_text())["num_hidden_layers"]
     pair = folders.Folder(model, root, "pair")
@@ -69,6 +79,7 @@ def main(model, root):
     folders.Folder(model, root, "deep", config={"num_hidden_layers": TIMES * layers}, tensors=repeat_blocks)
     folders.Folder(model, root, "narrow", tensors=narrow_blocks,
                    config={"num_hidden_layers": NARROW_LAYERS, "intermediate_size": NARROW_INNER})
+    vocabulary(model, pathlib.Path(root) / "beside")
 
 
 if __name__ == "__main__":
