@@ -7,9 +7,9 @@
         encoded.pooled["projected"]   # float32 [B,P]
 
 Owns the translation between Python objects and the structs of penult.h (penult_abi.py); penult.Pipeline, which makes a
-sampler's tensors of prompts, is in penult_pipeline.py. Knows nothing of what is computed. Letters: B prompts, T tokens, D width, P projection width, L blocks.
-Every array that is returned is the caller's. The interpreter lock is released inside each call, so threads with a
-session each run side by side. Every failure of the library is a PenultError.
+sampler's tensors of prompts, is in penult_pipeline.py. Knows nothing of what is computed. Letters: B prompts, T tokens, D
+width, P projection width, L blocks. Every array that is returned is the caller's. The interpreter lock is released inside
+each call, so threads with a session each run side by side. Every failure of the library is a PenultError.
 """
 from __future__ import annotations
 
