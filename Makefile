@@ -133,23 +133,23 @@ vocab:
 INSTALLED_LIB = $(PREFIX)/lib/penult
 # not beside penult.so: there, Python's `import penult` would take the plugin for an extension module
 INSTALLED_SHARE = $(PREFIX)/share/penult
+API_HEADERS = penult.h penult_load.h penult_condition.h
+API_PYTHON = penult.py penult_abi.py penult_arrays.py penult_condition_abi.py penult_pipeline.py
 .PHONY: install uninstall
 install: all
 	install -d $(DESTDIR)$(INSTALLED_LIB) $(DESTDIR)$(INSTALLED_SHARE) $(DESTDIR)$(PREFIX)/include/penult \
 	    $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 755 $(B)/penult.so $(DESTDIR)$(INSTALLED_LIB)/penult.so
 	if [ -f $(B)/clip.vocab ]; then install -m 644 $(B)/clip.vocab $(DESTDIR)$(INSTALLED_LIB)/clip.vocab; fi
-	install -m 644 api/penult.py api/penult_abi.py $(DESTDIR)$(INSTALLED_SHARE)/
-	install -m 644 api/penult.h api/penult_load.h $(DESTDIR)$(PREFIX)/include/penult/
+	install -m 644 $(API_PYTHON:%=api/%) $(DESTDIR)$(INSTALLED_SHARE)/
+	install -m 644 $(API_HEADERS:%=api/%) $(DESTDIR)$(PREFIX)/include/penult/
 	install -m 755 $(B)/penult $(DESTDIR)$(PREFIX)/bin/penult
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' api/penult.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penult.pc
 
 uninstall:
 	rm -f $(DESTDIR)$(INSTALLED_LIB)/penult.so $(DESTDIR)$(INSTALLED_LIB)/clip.vocab \
-	    $(DESTDIR)$(INSTALLED_SHARE)/penult.py \
-	    $(DESTDIR)$(INSTALLED_SHARE)/penult_abi.py \
-	    $(DESTDIR)$(PREFIX)/include/penult/penult.h $(DESTDIR)$(PREFIX)/include/penult/penult_load.h \
+	    $(API_PYTHON:%=$(DESTDIR)$(INSTALLED_SHARE)/%) $(API_HEADERS:%=$(DESTDIR)$(PREFIX)/include/penult/%) \
 	    $(DESTDIR)$(PREFIX)/bin/penult $(DESTDIR)$(PREFIX)/lib/pkgconfig/penult.pc
 	-rmdir $(DESTDIR)$(INSTALLED_LIB) $(DESTDIR)$(INSTALLED_SHARE) $(DESTDIR)$(PREFIX)/include/penult
 

@@ -6,16 +6,15 @@
         encoded.hidden[-2]            # float32 [B,T,D], what SDXL takes
         encoded.pooled["projected"]   # float32 [B,P]
 
-Owns the translation between Python objects and the structs of penult.h (penult_abi.py, the other half of this
-binding); knows nothing of what is computed. Letters: B prompts, T tokens, D width, P projection width, L blocks.
-Every array that is returned is the caller's. The interpreter lock is released inside each call, so threads with a
-session each run side by side. Every failure of the library is a PenultError.
+Owns the translation between Python objects and the structs of penult.h (penult_abi.py); penult.Pipeline, which makes a
+sampler's tensors of prompts, is in penult_pipeline.py. Knows nothing of what is computed. Letters: B prompts, T tokens, D
+width, P projection width, L blocks. Every array that is returned is the caller's. The interpreter lock is released inside
+each call, so threads with a session each run side by side. Every failure of the library is a PenultError.
 """
 from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import c_uint8, c_uint64, c_void_p
 from dataclasses import dataclass, fields
@@ -23,14 +22,17 @@ from typing import Optional, Union
 
 import numpy as np
 
-from penult_abi import (ACTIVATIONS, DTYPES, FINAL_NORM, KERNELS, KINDS, LIST_TENSORS, NOWHERE, PADS_IN_TEXT, STATUS,
+from penult_abi import (ACTIVATIONS, FINAL_NORM, KERNELS, KINDS, LIST_TENSORS, NOWHERE, PADS_IN_TEXT, STATUS,
                         TOKENIZER_MODES, TOKENS_BODY, WEIGHT_DTYPES, Cancelled, Finding, Library, LoadError, PenultError,
-                        Progress, _Buffer, _bytes_of_path, _bytes_of_text, _Callback,
-                        _check, _count, _Error, _Handle, _ModelInfo, _OpenParams, _Output, _Prompt, _PromptResult,
-                        _SessionParams, _sized, _TextRequest, _TextResult, _TokenRequest, _TokenResult)
+                        Progress, _bytes_of_path, _bytes_of_text, _Callback, _check, _count, _Error, _Handle,
+                        _ModelInfo, _OpenParams, _Output, _Prompt, _PromptResult, _SessionParams, _sized, _TextRequest,
+                        _TextResult, _TokenRequest, _TokenResult, _Turns)
+from penult_arrays import _pitches, _storage, bfloat16_to_float32
+from penult_pipeline import Conditioning, Pipeline, PipelineInfo, Plan, Recipe, RecipeTower, Window, recipes
 
-__all__ = ["Cancelled", "Encoded", "Finding", "Library", "LoadError", "Model", "ModelInfo", "PenultError",
-           "PromptResult", "Session", "Tokens", "bfloat16_to_float32"]
+__all__ = ["Cancelled", "Conditioning", "Encoded", "Finding", "Library", "LoadError", "Model", "ModelInfo", "PenultError",
+           "Pipeline", "PipelineInfo", "Plan", "PromptResult", "Recipe", "RecipeTower", "Session", "Tokens", "Window",
+           "bfloat16_to_float32", "recipes"]
 
 Layer = Union[int, "tuple[int, bool]"]
 
@@ -103,11 +105,6 @@ class Encoded:
     prompts: list[PromptResult]
     tokens: int
     blocks_run: int
-
-
-def bfloat16_to_float32(array: np.ndarray) -> np.ndarray:
-    """float32 copy of bfloat16 values held as uint16, which NumPy has no type for. Exact."""
-    return (array.astype(np.uint32) << 16).view(np.float32)
 
 
 # ---- model ----------------------------------------------------------------------------------------------------------
@@ -237,34 +234,6 @@ def _session_params(threads: int, max_prompts: int, max_text_bytes: int, kernels
                   max_text_bytes=_count(max_text_bytes, 2**64 - 1, "max_text_bytes"), kernels=KERNELS[kernels])
 
 
-def _pitches(array: np.ndarray, shape: tuple[int, ...], what: str) -> ctypes.Structure:
-    """The buffer that describes a caller's array, or a ValueError that says why there is none."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"the output for {what} is a {type(array).__name__}; it must be a NumPy array")
-    dtype = {"uint16": "bfloat16"}.get(array.dtype.name, array.dtype.name)
-    if dtype not in DTYPES or not array.dtype.isnative:
-        raise ValueError(f"the output for {what} is {array.dtype}; it must be float32, float16, or uint16 for bfloat16")
-    if array.shape != shape:
-        raise ValueError(f"the output for {what} has the shape {list(array.shape)}; it must be {list(shape)}")
-    if not array.flags.writeable:
-        raise ValueError(f"the output for {what} is read-only")
-    # An axis of one element has no stride that matters; NumPy may put anything there.
-    size, strides = array.itemsize, list(array.strides)
-    if shape[-1] > 1 and strides[-1] != size:
-        raise ValueError(f"the output for {what} has a last axis with a stride of {strides[-1]} bytes; it must be "
-                         f"contiguous ({size})")
-    for axis in range(len(shape) - 1):
-        if shape[axis] > 1 and strides[axis] <= 0:
-            raise ValueError(f"the output for {what} has the stride {strides[axis]} in axis {axis}; it must be "
-                             "positive")
-    row = shape[-1] * size
-    row_pitch = strides[1] if len(shape) == 3 and shape[1] > 1 else row
-    rows = (shape[1] - 1) * row_pitch + row if len(shape) == 3 else row
-    batch_pitch = strides[0] if shape[0] > 1 else rows
-    return _Buffer(data=array.ctypes.data, bytes=(shape[0] - 1) * batch_pitch + rows, batch_pitch=batch_pitch,
-                   row_pitch=row_pitch if len(shape) == 3 else 0, dtype=DTYPES[dtype])
-
-
 class Session:
     """Scratch memory and worker threads for encoding with one model.
 
@@ -280,7 +249,7 @@ class Session:
         params = _session_params(threads, max_prompts, max_text_bytes, kernels)
         _check(self._api.session_open(model._alive(), params, handle, error), error)
         self._handle: Optional[_Handle] = _Handle(self._api.session_close, handle.value)
-        self._lock, self._owner, self._process = threading.Lock(), 0, os.getpid()
+        self._turns = _Turns()
 
     def encode(self, prompts: Union[str, Sequence, np.ndarray], layers: Union[None, Layer, Sequence[Layer]] = None,
                final_norm: bool = False, pooled: Union[None, str, Sequence[str]] = None, dtype: str = "float32",
@@ -321,15 +290,8 @@ class Session:
         request = _sized(_TextRequest, prompt_count=len(rows), prompt_stride=ctypes.sizeof(_Prompt), prompts=rows,
                          output_count=len(arrays), output_stride=ctypes.sizeof(_Output), outputs=request_outputs,
                          progress=callback.progress(progress))
-        if self._owner == threading.get_ident():
-            raise RuntimeError("encode was called from inside a callback of the same session")
-        # In the child of a fork the lock may be held by a thread that is not there; the library refuses by itself.
-        with self._lock if self._process == os.getpid() else threading.Lock():
-            self._owner = threading.get_ident()
-            try:
-                status = self._api.encode_text(self._alive(), request, result, error)
-            finally:
-                self._owner = 0
+        with self._turns.take("encode was called from inside a callback of the same session"):
+            status = self._api.encode_text(self._alive(), request, result, error)
         del keep
         callback.done()
         _check(status, error)
@@ -382,9 +344,7 @@ class Session:
 
     def _allocate(self, batch: int, tokens: int, layers: Union[None, Layer, Sequence[Layer]],
                   pooled: Union[None, str, Sequence[str]], dtype: str) -> dict:
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
-        storage = np.dtype("uint16" if dtype == "bfloat16" else dtype)
+        storage = _storage(dtype)
         layers = -2 if layers is None else layers
         layers = [layers] if isinstance(layers, (int, np.integer)) else layers
         pooled = ("projected" if self.info.projection else "raw") if pooled is None else pooled

@@ -7,7 +7,8 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from ctypes import POINTER, c_char, c_char_p, c_double, c_int32, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,6 +213,25 @@ class _Handle:
     def _close(close: Callable[[int], None], value: int, process: int) -> None:
         if os.getpid() == process:  # the child of a fork has the number, but not the handle
             close(value)
+
+
+class _Turns:
+    """Lets one thread after the other use a handle that takes one call at a time."""
+
+    def __init__(self) -> None:
+        self._lock, self._owner, self._process = threading.Lock(), 0, os.getpid()
+
+    @contextmanager
+    def take(self, refusal: str) -> Iterator[None]:
+        if self._owner == threading.get_ident():
+            raise RuntimeError(refusal)
+        # In the child of a fork the lock may be held by a thread that is not there; the library refuses by itself.
+        with self._lock if self._process == os.getpid() else threading.Lock():
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = 0
 
 
 class _Callback:

@@ -1,6 +1,7 @@
 #!/bin/sh
-# compile_matrix.sh - penult.h and penult_load.h compile alone, without a warning, as every C and C++ that a host may be
-# written in, with gcc and with clang; offsets.c (the pinned layout) wherever the language has static assertions.
+# compile_matrix.sh - penult.h, penult_load.h and penult_condition.h compile alone, without a warning, as every C and C++ that
+# a host may be written in, with gcc and with clang; offsets*.c (the pinned layouts) wherever the language has static
+# assertions.
 #
 # Protects hosts: a header that needs a GNU dialect, a C11 keyword or another include breaks a program that we never
 # see. Prints TAP; a compiler that is not installed is skipped and named. Writes to a temporary directory only.
@@ -16,6 +17,7 @@ failed=0
 # A translation unit that has nothing but the header, and one that uses what the header defines: an inline function that
 # nobody calls is not compiled by every compiler.
 printf '#include "penult.h"\n' >"$work/penult_h"
+printf '#include "penult_condition.h"\n' >"$work/penult_condition_h"
 cat >"$work/penult_load_h" <<'END'
 #include "penult_load.h"
 int use(struct penult_library *library, char *why);
@@ -26,15 +28,17 @@ int use(struct penult_library *library, char *why) {
 }
 END
 
-# Both headers in one unit, after other system headers, twice: guards, and no reliance on feature macros set in time.
-cat >"$work/both_headers_twice" <<'END'
+# All headers in one unit, after other system headers, twice: guards, and no reliance on feature macros set in time.
+cat >"$work/all_headers_twice" <<'END'
 #include <stdio.h>
+#include "penult_condition.h"
 #include "penult.h"
 #include "penult_load.h"
 #include "penult.h"
 #include "penult_load.h"
-int one_unit_may_have_both(void);
-int one_unit_may_have_both(void) { return 0; }
+#include "penult_condition.h"
+int one_unit_may_have_all(void);
+int one_unit_may_have_all(void) { return 0; }
 END
 
 report() { # verdict name
@@ -66,12 +70,16 @@ try() { # compiler language standards...
         return
     fi
     for standard in "$@"; do
-        for unit in penult_h penult_load_h both_headers_twice; do
+        for unit in penult_h penult_load_h penult_condition_h all_headers_twice; do
             compile "$compiler" "$language" "$standard" "$work/$unit" "$unit"
         done
         case $standard in
         c99) ;; # no static assertions in that language
-        *) compile "$compiler" "$language" "$standard" "$here/offsets.c" offsets.c ;;
+        *)
+            for pinned in offsets offsets_condition; do
+                compile "$compiler" "$language" "$standard" "$here/$pinned.c" "$pinned.c"
+            done
+            ;;
         esac
     done
 }
@@ -90,13 +98,17 @@ try "$clang" c c99 c11 c17 c2x
 try "clang++${clang#clang}" c++ c++11 c++14 c++17 c++20
 
 # The matrix itself must be able to fail: a wrong offset is refused, or every line above means nothing.
-sed 's/^AT(penult_api, encode_text, [0-9]*/AT(penult_api, encode_text, 1/' "$here/offsets.c" >"$work/wrong.c"
-if cc -std=c11 -I"$api" -c "$work/wrong.c" -o "$work/out.o" >"$work/log" 2>&1; then
-    echo "offsets.c with a wrong offset compiled" >"$work/log"
-    report 1 "a wrong offset does not compile"
-else
-    report 0 "a wrong offset does not compile"
-fi
+for slot in offsets:penult_api,encode_text offsets_condition:penult_condition_api,condition; do
+    pinned=${slot%%:*}
+    member=$(echo "${slot#*:}" | sed 's/,/, /')
+    sed "s/^AT($member, [0-9]*/AT($member, 1/" "$here/$pinned.c" >"$work/wrong.c"
+    if cc -std=c11 -I"$api" -c "$work/wrong.c" -o "$work/out.o" >"$work/log" 2>&1; then
+        echo "$pinned.c with a wrong offset compiled" >"$work/log"
+        report 1 "a wrong offset in $pinned.c does not compile"
+    else
+        report 0 "a wrong offset in $pinned.c does not compile"
+    fi
+done
 
 echo "1..$number"
 [ "$failed" = 0 ]

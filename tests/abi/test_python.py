@@ -16,15 +16,16 @@ import numpy as np
 
 from python_host import HERE, LIBRARY, MODEL, PROMPTS, main, opened, penult, raises, test
 import penult_abi  # beside penult, whose folder python_host has put on the path
+import penult_condition_abi
 
 
 # ---- what is described ----------------------------------------------------------------------------------------------
 
 @test
 def structs_are_those_of_the_header():
-    """Every size and offset that offsets.c pins, and no struct forgotten."""
-    pinned = (HERE / "offsets.c").read_text()
-    python = {struct.__name__: struct for struct in vars(penult_abi).values()
+    """Every size and offset that offsets.c and offsets_condition.c pin, and no struct forgotten."""
+    pinned = (HERE / "offsets.c").read_text() + (HERE / "offsets_condition.c").read_text()
+    python = {struct.__name__: struct for module in (penult_abi, penult_condition_abi) for struct in vars(module).values()
               if isinstance(struct, type) and issubclass(struct, ctypes.Structure)}
     sizes = re.findall(r"^SIZE\((\w+), (\d+)\)", pinned, re.M)
     members = re.findall(r"^AT\((\w+), (\w+), (\d+), (\d+)\)", pinned, re.M)
@@ -65,6 +66,22 @@ def constants_are_those_of_the_header():
 
 
 @test
+def constants_are_those_of_the_extension():
+    pinned = dict(re.findall(r"^VALUE\(PENULT_(\w+), (\d+)\)", (HERE / "offsets_condition.c").read_text(), re.M))
+    core = dict(re.findall(r"^VALUE\(PENULT_(\w+), (\d+)\)", (HERE / "offsets.c").read_text(), re.M))
+    for prefix, words in (("UNCONDITIONAL_", penult_condition_abi.UNCONDITIONAL), ("SKIP_", penult_condition_abi.SKIP),
+                          ("EMPHASIS_", penult_condition_abi.EMPHASIS), ("POOLED_", penult_condition_abi.POOLED)):
+        named = {name[len(prefix):].lower(): int(value) for name, value in pinned.items() if name.startswith(prefix)}
+        for word in set(words) - set(named):  # raw and projected are penult.h's
+            named[word] = int(core[prefix + word.upper()])
+        assert named == words, prefix
+    for name in ("PIPELINE_NO_CACHE", "PIPELINE_SKIP_ALL", "PIPELINE_SPLIT", "CONDITION_CLIP_SKIP",
+                 "CONDITION_NEGATIVE_SIZES", "CHUNK_CUT", "WINDOW_CACHED", "WINDOW_EMPTY", "WINDOW_MASKED", "WINDOW_PLAIN"):
+        word = re.sub("^(PIPELINE|CONDITION)_", "", name)
+        assert getattr(penult_condition_abi, word) == int(pinned[name]), name
+
+
+@test
 def a_tokenizer_alone():
     with penult.Model(None, tokenizer=MODEL, library=LIBRARY) as alone, penult.Model(MODEL, library=LIBRARY) as whole:
         assert (alone.info.width, alone.info.dtype, alone.info.activation, alone.info.context) == (0, "none", "none", 77)
@@ -102,7 +119,7 @@ def the_library_is_found_where_it_is_installed():
         with tempfile.TemporaryDirectory() as root:
             for folder in (module, library):
                 (Path(root) / folder).mkdir(parents=True)
-            for file in (penult.__file__, penult_abi.__file__):
+            for file in Path(penult.__file__).parent.glob("*.py"):
                 shutil.copy(file, Path(root) / module)
             lost = run(Path(root) / module)
             assert "LoadError" in lost.stderr and "penult.so was not found" in lost.stderr, lost
