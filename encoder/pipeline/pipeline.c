@@ -256,13 +256,13 @@ int pipeline_begin(struct pipeline *p, struct fault *fault) {
     unsigned begun = 0;
     for (; begun < p->params.recipe->tower_count && !status; begun++)
         status = session_begin(p->towers[begun].session, fault);
-    /* the first session refuses for all; one behind it could only do so in a forked child, which the first had seen */
+    /* the first session refuses for all: whoever holds it holds the others, for it is the last to be let go */
     return status;
 }
 
 void pipeline_end(struct pipeline *p) {
-    for (unsigned t = 0; t < p->params.recipe->tower_count; t++)
-        session_end(p->towers[t].session);
+    for (unsigned t = p->params.recipe->tower_count; t > 0; t--)
+        session_end(p->towers[t - 1].session);
 }
 
 int pipeline_read(struct pipeline *p, const struct pipeline_request *request, int wanted[PIPELINE_KINDS][2], struct fault *fault) {
