@@ -31,9 +31,16 @@ static int take_text(struct conditioning *c, const penult_condition_text *text, 
     return 0;
 }
 
+/* Its bits, but for the sign: a comparison would meet the host's mode, which may trap on a denormal or take it for 0. */
+static int is_absent(const double *score) {
+    uint64_t bits;
+    memcpy(&bits, score, sizeof bits);
+    return !(bits & INT64_MAX);
+}
+
 static int is_zero(const penult_condition_sizes *s) {
     return !s->original_height && !s->original_width && !s->crop_top && !s->crop_left && !s->target_height && !s->target_width &&
-           s->aesthetic_score == 0;
+           is_absent(&s->aesthetic_score);
 }
 
 static void settle_sizes(const penult_condition_sizes *s, double score, struct pipeline_sizes *out) {
@@ -45,7 +52,7 @@ static void settle_sizes(const penult_condition_sizes *s, double score, struct p
     out->numbers[RECIPE_CROP_LEFT] = s->crop_left;
     out->numbers[RECIPE_TARGET_HEIGHT] = height;
     out->numbers[RECIPE_TARGET_WIDTH] = width;
-    out->aesthetic_score = s->aesthetic_score == 0 ? score : s->aesthetic_score;
+    out->aesthetic_score = is_absent(&s->aesthetic_score) ? score : s->aesthetic_score;
 }
 
 static int take_sizes(struct conditioning *c) {

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../base/fpu.h"
 #include "../base/memory.h"
 #include "../condition/size_embedding.h"
 #include "inside.h"
@@ -256,16 +257,17 @@ int pipeline_begin(struct pipeline *p, struct fault *fault) {
     unsigned begun = 0;
     for (; begun < p->params.recipe->tower_count && !status; begun++)
         status = session_begin(p->towers[begun].session, fault);
-    /* the first session refuses for all; one behind it could only do so in a forked child, which the first had seen */
+    /* the first session refuses for all: whoever holds it holds the others, for it is the last to be let go */
     return status;
 }
 
 void pipeline_end(struct pipeline *p) {
-    for (unsigned t = 0; t < p->params.recipe->tower_count; t++)
-        session_end(p->towers[t].session);
+    for (unsigned t = p->params.recipe->tower_count; t > 0; t--)
+        session_end(p->towers[t - 1].session);
 }
 
-int pipeline_read(struct pipeline *p, const struct pipeline_request *request, int wanted[PIPELINE_KINDS][2], struct fault *fault) {
+static int read_prompts(struct pipeline *p, const struct pipeline_request *request, int wanted[PIPELINE_KINDS][2],
+                        struct fault *fault) {
     int status = reading_take(p, request, fault);
     int has_negative = p->towers[0].readings[1].is_read || p->negative_is_zero;
     for (int kind = 0; kind < PIPELINE_KINDS && !status && !has_negative; kind++) {
@@ -274,6 +276,13 @@ int pipeline_read(struct pipeline *p, const struct pipeline_request *request, in
                                pipeline_names[kind][1], p->params.recipe->name);
     }
     return status ? status : rows_take(p, request, wanted, fault);
+}
+
+int pipeline_read(struct pipeline *p, const struct pipeline_request *request, int wanted[PIPELINE_KINDS][2], struct fault *fault) {
+    uint64_t kept = fpu_hold(); /* weights are numbers, and compared, whatever the host rounds like or traps */
+    int status = read_prompts(p, request, wanted, fault);
+    fpu_restore(kept);
+    return status;
 }
 
 /* ---- what it is ---- */

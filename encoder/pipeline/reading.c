@@ -1,8 +1,7 @@
 /* reading.c - the prompts of a call: for each tower and side, text without signs, tokens and windows. Owns the scratch of
- * that, which is address space until a text needs it. Computes on the host's thread, in a floating-point mode of its own. */
+ * that, which is address space until a text needs it. */
 #include "inside.h"
 
-#include "../base/fpu.h"
 #include "../base/memory.h"
 
 /* Scratch for texts of so many bytes, [side][whether it is the second text]; 0: no such text. */
@@ -149,9 +148,7 @@ int reading_take(struct pipeline *p, const struct pipeline_request *request, str
         return fault_set(fault, FAULT_NO_MEMORY, "no memory for %zu bytes of scratch, which prompts of this length take",
                          arena.used);
     p->negative_is_zero = negative_is_zero(p, request);
-    uint64_t kept = fpu_hold(); /* weights are numbers, whatever the host rounds like */
     int status = read_all(p, request, scratch, fault);
-    fpu_restore(kept);
     if (!status)
         count_windows(p);
     return status;

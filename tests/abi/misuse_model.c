@@ -354,7 +354,7 @@ static void session_null(void **state) {
     api->session_cancel(NULL);
     assert_null(api->extension(NULL));
     assert_null(api->extension(""));
-    assert_null(api->extension("penult.condition/1"));
+    assert_null(api->extension("penult.nothing/1"));
 }
 
 /* Opened without a path: zeros for the tower, tokens as the whole model gives them, and no session. */

@@ -4,6 +4,7 @@
  * that is worse than before. This file owns the fixture (misuse.h) and the order; the tests are in misuse_*.c.
  */
 #include "misuse.h"
+#include "misuse_condition.h"
 
 #define GUARD 0xa5
 #define GUARD_BYTES 64u
@@ -237,13 +238,17 @@ int main(int argc, char **argv) {
         return 2;
     }
     api = library.api;
+    condition = api->extension(PENULT_CONDITION);
     model_path = argv[2];
     /* One group, so that there is one plan in the TAP output. */
-    const size_t counts[3] = {misuse_model_test_count, misuse_encode_test_count, misuse_life_test_count};
-    const struct CMUnitTest *const parts[3] = {misuse_model_tests, misuse_encode_tests, misuse_life_tests};
+    enum { PARTS = 6 };
+    const size_t counts[PARTS] = {misuse_model_test_count,    misuse_encode_test_count,    misuse_life_test_count,
+                                  misuse_pipeline_test_count, misuse_condition_test_count, misuse_condition_life_test_count};
+    const struct CMUnitTest *const parts[PARTS] = {misuse_model_tests,    misuse_encode_tests,    misuse_life_tests,
+                                                   misuse_pipeline_tests, misuse_condition_tests, misuse_condition_life_tests};
     struct CMUnitTest tests[128];
     size_t count = 0;
-    for (size_t part = 0; part < 3; part++) {
+    for (size_t part = 0; part < PARTS; part++) {
         for (size_t number = 0; number < counts[part] && count < sizeof tests / sizeof tests[0]; number++) {
             tests[count++] = parts[part][number];
         }
