@@ -104,6 +104,7 @@ typedef struct penult_recipe_tower {
     uint32_t tokenizer_mode; /* how the host reads text for it: what to open its model with, as penult_open_params has it */
     uint32_t pad_in_text;
     uint32_t cut_to;     /* blocks of a published export that ends at `layer`: of a model with so many the last is taken; 0: none */
+    uint32_t reserved;
 } penult_recipe_tower;
 
 /* ---- opening a pipeline ------------------------------------------------------------------------------------- */

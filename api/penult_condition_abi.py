@@ -27,7 +27,8 @@ _RecipeInfo = _struct("penult_recipe_info", ("struct_size", c_uint32), ("tower_c
                       ("time_ids", c_uint32), ("text_mask", c_uint32))
 _RecipeTower = _struct("penult_recipe_tower", ("struct_size", c_uint32), ("layer", c_int32), ("name", c_char_p),
                        ("final_norm", c_uint32), ("pooled", c_uint32), ("pads_with_zero", c_uint32),
-                       ("key_mask", c_uint32), ("second_prompt", c_uint32), ("skips", c_uint32))
+                       ("key_mask", c_uint32), ("second_prompt", c_uint32), ("skips", c_uint32),
+                       ("tokenizer_mode", c_uint32), ("pad_in_text", c_uint32), ("cut_to", c_uint32), ("reserved", c_uint32))
 _NamedModel = _struct("penult_named_model", ("name", c_char_p), ("model", c_void_p))
 _PipelineParams = _struct("penult_pipeline_params", ("struct_size", c_uint32), ("flags", c_uint32), ("recipe", c_char_p),
                           ("model_count", c_uint32), ("model_stride", c_uint32), ("models", POINTER(_NamedModel)),

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Optional, Union
 
 import numpy as np
 
-from penult_abi import (KERNELS, STATUS, Library, Progress, _bytes_of_text, _Callback, _check, _count, _Error, _Handle,
-                        _sized, _Turns)
+from penult_abi import (KERNELS, PADS_IN_TEXT, STATUS, TOKENIZER_MODES, Library, Progress, _bytes_of_text, _Callback,
+                        _check, _count, _Error, _Handle, _sized, _Turns)
 from penult_arrays import _pitches, _storage
 from penult_condition_abi import (CLIP_SKIP, EMPHASIS, NEGATIVE_SIZES, NO_CACHE, POOLED, SKIP, SKIP_ALL, SPLIT,
                                   UNCONDITIONAL, WINDOW_CACHED, WINDOW_EMPTY, WINDOW_MASKED, WINDOW_PLAIN, _condition_api,
@@ -49,7 +49,9 @@ _TOKEN = np.dtype({"names": [name for name, _ in _ConditionToken._fields_ if nam
 @dataclass(frozen=True)
 class RecipeTower:
     """A tower of a recipe, as penult_recipe_tower. layer None: no context is taken from it; pooled "none", "raw",
-    "projected" or "projected_if_any"; skips "never", "always" or "if_asked" (skip_all)."""
+    "projected" or "projected_if_any"; skips "never", "always" or "if_asked" (skip_all). tokenizer_mode and pad_in_text: what
+    Model takes under these names to read text as the recipe's host does. cut_to: blocks of a published export that ends
+    where the context is taken, None: there is none."""
     name: str
     layer: Optional[int]
     final_norm: bool
@@ -58,6 +60,9 @@ class RecipeTower:
     key_mask: bool
     second_prompt: bool
     skips: str
+    tokenizer_mode: str
+    pad_in_text: str
+    cut_to: Optional[int]
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,8 @@ def _tower(api: ctypes.Structure, recipe: bytes, index: int) -> RecipeTower:
     _check(api.recipe_tower(recipe, index, own, error), error)
     return RecipeTower(_utf8(own.name), own.layer or None, bool(own.final_norm), _word(own.pooled, POOLED),
                        bool(own.pads_with_zero), bool(own.key_mask), bool(own.second_prompt),
-                       _word(own.skips, {"never": 0, "always": 1, "if_asked": 2}))
+                       _word(own.skips, {"never": 0, "always": 1, "if_asked": 2}), _word(own.tokenizer_mode, TOKENIZER_MODES),
+                       _word(own.pad_in_text, PADS_IN_TEXT), own.cut_to or None)
 
 
 def recipes(library: Optional[Library] = None) -> list[Recipe]:
