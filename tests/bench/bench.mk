@@ -6,12 +6,15 @@
 #                        REFERENCE_PYTHON=... as for make parity; BENCH_MODELS=DIR where {f32,f16,bf16} lie or are made
 #                        (5.6 GB); BENCH_OPTIONS=... goes to bench.py, whose --help says what there is
 #   make bench-kernels   only the GEMM, without torch: a minute
+#   make bench-recipes   what each recipe of penult.condition/1 costs, both prompts: part of make bench; 2.2 GB of towers in
+#                        BENCH_MODELS; BENCH_RECIPES="--recipes sdxl" goes to recipes.py
 #   make bench-torchless Penult alone, where there is no torch; BENCH_MODELS must hold the three models
 
 RUNS ?= 9
 BENCH_MODELS ?= $(B)/bench/models
 BENCH_OPTIONS ?=
 BENCH_JSON ?=
+BENCH_RECIPES ?=
 
 BENCH_TOOLS = $(B)/bench/peer_penult $(B)/bench/read_weights $(B)/bench/kernels
 BENCH_CFLAGS = -std=c11 -D_GNU_SOURCE -O3 -g $(WARNINGS) $(HARDENING) -MMD -MP
@@ -31,11 +34,17 @@ $(B)/bench/kernels: tests/bench/kernels.c $(ENGINE_OBJECTS)
 bench_run = PYTHONDONTWRITEBYTECODE=1 $(1) tests/bench/bench.py --build $(B) --models $(BENCH_MODELS) --runs $(RUNS) \
 	$(if $(BENCH_JSON),--json $(BENCH_JSON))
 
-.PHONY: bench bench-kernels bench-torchless
+.PHONY: bench bench-recipes bench-kernels bench-torchless
 bench: $(B)/penult.so $(BENCH_TOOLS)
 	@python=$$(tests/parity/environment.sh $(B)/reference $(REFERENCE_PYTHON)) && \
 	"$$python" tests/bench/write_models.py $(BENCH_MODELS) && \
 	$(call bench_run,"$$python") --torch "$$python" $(BENCH_OPTIONS)
+	@$(MAKE) --no-print-directory bench-recipes
+
+bench-recipes: $(B)/penult.so
+	@python=$$(tests/parity/environment.sh $(B)/reference $(REFERENCE_PYTHON)) && export PYTHONDONTWRITEBYTECODE=1 && \
+	"$$python" tests/bench/recipes.py --build $(B) --models $(BENCH_MODELS)/recipes --write && \
+	"$$python" tests/bench/recipes.py --build $(B) --models $(BENCH_MODELS)/recipes --torch "$$python" --runs $(RUNS) $(BENCH_RECIPES)
 
 bench-torchless: $(B)/penult.so $(BENCH_TOOLS)
 	@$(call bench_run,$(PYTHON)) $(BENCH_OPTIONS)
