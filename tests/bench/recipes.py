@@ -41,7 +41,6 @@ def serve_penult(options):
     began = time.monotonic()
     pipeline = penult.Pipeline(recipe.name, models, threads=options.threads[0], cache=False)
     opened = time.monotonic() - began
-    cached = penult.Pipeline(recipe.name, models, threads=options.threads[0])
 
     def once(which):
         at = time.monotonic()
@@ -49,6 +48,7 @@ def serve_penult(options):
         return time.monotonic() - at, made
     _wall, made = once(pipeline)
     after = private_bytes() - sum(array.nbytes for array in made.tensors.values())
+    cached = penult.Pipeline(recipe.name, models, threads=options.threads[0])
     once(cached)
     print(json.dumps({"recipe": recipe.name, "open": opened, "promised": pipeline.info.bytes, "private": after - before,
                       "rows": len(made.windows), "blocks": made.blocks_run,
