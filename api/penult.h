@@ -481,8 +481,9 @@ typedef struct penult_api {
     int32_t (*encode_text)(penult_session *session, const penult_text_request *request, penult_text_result *result,
                            penult_error *error);
 
-    /* [any-thread] A further table of functions by its name, as "penult.condition/1"; it begins with a uint32_t
-     * struct_size and lives as long as the library. NULL: this library does not have it. */
+    /* [any-thread] A further table of functions by its name; it begins with a uint32_t struct_size and lives as long as
+     * the library. NULL: this library does not have it. There is "penult.condition/1": penult_condition.h, what a
+     * pipeline's sampler takes, by the pipeline's name. */
     const void *(*extension)(const char *id);
 
     /* [any-thread] A fingerprint of the weights' values that is the same whatever layout, shards, stored type (where it holds

@@ -22,8 +22,9 @@
  * Everything that penult.h says about shapes, threads, memory, growth, errors, guest manners and numbers holds here too.
  *
  * WORDS. A window is one row of a tower: 77 tokens, start, end and padding among them. A prompt longer than that becomes
- * n windows, as the dialect's host cuts it, which stand one behind the other along the tokens: T = 77 n. C is the width
- * of a pipeline's context: its towers' widths side by side, first tower first.
+ * n windows, as the dialect's host cuts it, which stand one behind the other along the tokens: T = 77 n. Positive and
+ * negative have the same n, as that host brings them to it; in comfyui alone they may differ, where it runs the UNet twice
+ * instead. C is the width of a pipeline's context: its towers' widths side by side, first tower first.
  *
  * TENSORS. Row-major. Which a recipe has, `tensor` tells; the names are diffusers' where it has one.
  *
@@ -181,8 +182,8 @@ typedef struct penult_condition_text {
     uint64_t text_bytes;
 } penult_condition_text;
 
-/* Frozen but for penult_buffer's own rules. name as under TENSORS. `to`: batch_pitch must be 0 or reach as far as the tensor;
- * row_pitch counts for context alone. */
+/* A tensor that is wanted, and where it goes. name as under TENSORS. `to`: row_pitch, from token to token, counts for the
+ * contexts alone; batch_pitch is 0 or at least as long as the tensor, which is one prompt's. */
 typedef struct penult_named_tensor {
     const char *name;
     penult_buffer to;
