@@ -387,13 +387,15 @@ class Pipeline:
              progress: Optional[Progress]) -> Conditioning:
         named = (_NamedTensor * len(arrays))(*((name.encode(), _pitches(array, shapes[name], repr(name)))
                                                for name, array in arrays.items()))
-        callback, error, result = _Callback(), _Error(), self._result()
+        tokens = np.empty(len(plan.tokens), _TOKEN)
+        callback, error = _Callback(), _Error()
+        result = self._result(tokens=tokens.ctypes.data, token_capacity=len(tokens))
         request.tensors, request.tensor_count, request.tensor_stride = named, len(named), ctypes.sizeof(_NamedTensor)
         request.progress = callback.progress(progress)
         status = self._api.condition(self._alive(), request, result, error)
         callback.done()
         _check(status, error)
-        return Conditioning(**self._told(result, plan.tokens), tensors=arrays, cached_count=result.cached_count,
+        return Conditioning(**self._told(result, tokens), tensors=arrays, cached_count=result.cached_count,
                             blocks_run=result.blocks_run)
 
     def cancel(self) -> None:

@@ -46,6 +46,9 @@ TEST_COMMANDS = "$(PYTHON) tests/layers.py" \
     $(ANALYSIS_COMMANDS) \
     "$(PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/abi/test_python_pipeline.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/abi/test_python_prompts.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/abi/test_python_pipeline_life.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/parity/test_golden.py $(B)/penult.so" \
     "$(PYTHON) tests/command/test_command.py"
 

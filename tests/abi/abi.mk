@@ -71,3 +71,6 @@ check-abi: check-abi-static $(B)/abi/test_misuse
 	CMOCKA_MESSAGE_OUTPUT=TAP $(B)/abi/test_misuse $(B)/penult.so $(MODEL)
 	$(PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)
 	$(PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)
+	$(PYTHON) tests/abi/test_python_pipeline.py $(B)/penult.so $(MODEL)
+	$(PYTHON) tests/abi/test_python_prompts.py $(B)/penult.so $(MODEL)
+	$(PYTHON) tests/abi/test_python_pipeline_life.py $(B)/penult.so $(MODEL)

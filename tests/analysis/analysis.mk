@@ -52,6 +52,9 @@ check-asan-run: all $(UNIT_TESTS) $(B)/abi/test_misuse $(ANALYSIS_PROGRAMS)
 	    "$(ASAN_PYTHON) tests/model/test_layouts.py $(B)/penult.so $(MODEL)" \
 	    "$(ASAN_PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
 	    "$(ASAN_PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
+	    "$(ASAN_PYTHON) tests/abi/test_python_pipeline.py $(B)/penult.so $(MODEL)" \
+	    "$(ASAN_PYTHON) tests/abi/test_python_prompts.py $(B)/penult.so $(MODEL)" \
+	    "$(ASAN_PYTHON) tests/abi/test_python_pipeline_life.py $(B)/penult.so $(MODEL)" \
 	    "$(ASAN_PYTHON) tests/parity/test_golden.py $(B)/penult.so"
 
 # The parsers' unit tests, each statement of them and of what they call built with the sanitizer: assertions from

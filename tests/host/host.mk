@@ -74,6 +74,9 @@ HOST_SUITE = $(HOST_MISUSE) \
     "$(PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/abi/test_python_pipeline.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/abi/test_python_prompts.py $(B)/penult.so $(MODEL)" \
+    "$(PYTHON) tests/abi/test_python_pipeline_life.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/parity/test_golden.py $(B)/penult.so" \
     $(MEMORY_COMMANDS) \
     "$(B)/faults/test_no_allocation $(B)/penult.so $(MODEL)" \
