@@ -1,6 +1,7 @@
 #!/bin/sh
-# compile_matrix.sh - penult.h and penult_load.h compile alone, without a warning, as every C and C++ that a host may be
-# written in, with gcc and with clang; offsets.c (the pinned layout) wherever the language has static assertions.
+# compile_matrix.sh - penult.h, penult_condition.h and penult_load.h compile alone, without a warning, as every C and C++ that a
+# host may be written in, with gcc and with clang; offsets.c and offsets_condition.c (the pinned layouts) wherever the language
+# has static assertions.
 #
 # Protects hosts: a header that needs a GNU dialect, a C11 keyword or another include breaks a program that we never
 # see. Prints TAP; a compiler that is not installed is skipped and named. Writes to a temporary directory only.
@@ -16,6 +17,7 @@ failed=0
 # A translation unit that has nothing but the header, and one that uses what the header defines: an inline function that
 # nobody calls is not compiled by every compiler.
 printf '#include "penult.h"\n' >"$work/penult_h"
+printf '#include "penult_condition.h"\n' >"$work/penult_condition_h"
 cat >"$work/penult_load_h" <<'END'
 #include "penult_load.h"
 int use(struct penult_library *library, char *why);
@@ -66,12 +68,16 @@ try() { # compiler language standards...
         return
     fi
     for standard in "$@"; do
-        for unit in penult_h penult_load_h both_headers_twice; do
+        for unit in penult_h penult_condition_h penult_load_h both_headers_twice; do
             compile "$compiler" "$language" "$standard" "$work/$unit" "$unit"
         done
         case $standard in
         c99) ;; # no static assertions in that language
-        *) compile "$compiler" "$language" "$standard" "$here/offsets.c" offsets.c ;;
+        *)
+            for unit in offsets.c offsets_condition.c; do
+                compile "$compiler" "$language" "$standard" "$here/$unit" "$unit"
+            done
+            ;;
         esac
     done
 }
