@@ -239,6 +239,7 @@ static void the_real_plugin(void **state) {
     assert_null(first.handle);
     assert_null(first.api);
     assert_string_equal(second.api->extension("penult.nothing/1") == NULL ? "" : "found", "");
+    assert_non_null(second.api->extension("penult.condition/1"));
     penult_unload(&second);
     penult_unload(&second);
 }

@@ -20,7 +20,7 @@ $(FAULT_ALONE) $(FAULT_BESIDE): $(B)/penult.so | $(FAULT_MODELS)/made
 
 # --export-dynamic: the plugin and glibc bind to the program's own malloc, mmap, ...
 FAULT_SOURCES = tests/memory/host.c
-$(B)/faults/test_faults $(B)/faults/test_pairs: FAULT_SOURCES += tests/faults/life.c
+$(B)/faults/test_faults $(B)/faults/test_pairs: FAULT_SOURCES += tests/faults/life.c tests/faults/life_condition.c
 $(addprefix $(B)/faults/test_,faults pairs no_allocation quota): FAULT_SOURCES += tests/faults/interpose.c
 $(B)/faults/test_faults: FAULT_SOURCES += tests/faults/imports.c
 $(B)/faults/test_limits $(B)/faults/test_resources: FAULT_SOURCES += tests/faults/limits.c

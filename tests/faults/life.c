@@ -57,6 +57,7 @@ void life_begin(char **argv) {
     batch_make(&batches[0][0], model, PROMPTS, SHORT_TEXT, strlen(SHORT_TEXT), WANT_POOLED);
     batch_make(&batches[0][1], model, PROMPTS, text_of_length, LONG_BYTES, WANT_POOLED);
     batch_make(&batches[1][0], model, PROMPTS, NULL, 0, WANT_POOLED);
+    life_condition_begin(model, text_of_length, LONG_BYTES);
     api->model_close(model);
     batches[0][0].request.progress = batches[0][1].request.progress = batches[1][0].request.progress = count_blocks;
 }
@@ -65,6 +66,7 @@ void life_end(void) {
     for (int ids = 0; ids < 2; ids++)
         for (int length = 0; length < 2 - ids; length++)
             batch_free(&batches[ids][length]);
+    life_condition_end();
     free(text_of_length);
 }
 
@@ -170,12 +172,26 @@ static int32_t (*const acts[STAGES])(struct life *) = {
     [SESSION_OPEN] = open_session,
     [ENCODE] = encode,
     [SESSION_CLOSE] = close_session,
+    [PIPELINE_MEASURE] = life_pipeline_measure,
+    [PIPELINE_OPEN] = life_pipeline_open,
+    [PLAN] = life_plan,
+    [CONDITION] = life_condition,
+    [PIPELINE_CLOSE] = life_pipeline_close,
     [MODEL_CLOSE] = close_model,
 };
 
+/* Whether a life of that way has the stage. */
+static int has_stage(const struct way *way, int stage) {
+    return stage == MODEL_OPEN || stage == MODEL_CLOSE || (stage >= PIPELINE_MEASURE) == (way->recipe != NULL);
+}
+
+static int is_end(int stage) {
+    return stage == SESSION_CLOSE || stage == PIPELINE_CLOSE || stage == MODEL_CLOSE;
+}
+
 /* ---- a life --------------------------------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t hash, const void *bytes, size_t size) {
+uint64_t life_mix(uint64_t hash, const void *bytes, size_t size) {
     for (const unsigned char *p = bytes; size > 0; size--, p++)
         hash = (hash ^ *p) * 1099511628211u;
     return hash;
@@ -183,8 +199,8 @@ static uint64_t mix(uint64_t hash, const void *bytes, size_t size) {
 
 /* A sentence that names the thing: which file, or that it is memory or a thread that was wanted. */
 static int names_the_thing(int32_t status, const penult_error *error) {
-    static const char *const files[] = {"config.json", "model.safetensors", "model-0000", "tokenizer.json", "vocab.json", "merges.txt",
-        "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
+    static const char *const files[] = {"config.json", "model.safetensors", "model-0000", "tokenizer.json", "vocab.json",
+        "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
     const char *message = error->message;
     if (error->status != status || !memchr(message, '\0', sizeof error->message) || strlen(message) < 10)
         return 0;
@@ -251,7 +267,7 @@ void life_run(struct life *life, const struct way *way, const struct plan *plan)
     calls_plan(plan ? plan : &(struct plan){.calls = ALL_CALLS, .first = NEVER});
     calls_listen(0);
     for (int stage = 0; stage < STAGES; stage++) {
-        if (life->bad_retry && stage < SESSION_CLOSE)
+        if (!has_stage(way, stage) || (life->bad_retry && !is_end(stage)))
             continue;
         step(life, (enum stage)stage);
     }
@@ -259,5 +275,6 @@ void life_run(struct life *life, const struct way *way, const struct plan *plan)
     life->seen = calls_seen();
     calls_settle();
     life->leaked = !same(&before);
-    life->bits = mix(mix(14695981039346656037u, &out, sizeof out), batch->memory, batch->bytes);
+    life->bits = life_mix(14695981039346656037u, &out, sizeof out);
+    life->bits = way->recipe ? life_condition_bits(life->bits) : life_mix(life->bits, batch->memory, batch->bytes);
 }

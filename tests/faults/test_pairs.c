@@ -15,13 +15,14 @@
 #define SOON 24 /* calls after the first refusal in which a clean-up has ended */
 
 static const struct way lives[] = {
-    {"mapped", ALL_STAGES, NULL, NULL, PENULT_MAP, 0, 2, 0, 0, 0, 0, 0},
-    {"copied, openblas", ALL_STAGES, NULL, NULL, PENULT_COPY, PENULT_KERNELS_OPENBLAS, 2, 0, 0, 0, 0, 0},
-    {"vocab.json + merges.txt, threads by the CPUs", ALL_STAGES, "pair", NULL, PENULT_MAP, 0, 0, 0, 0, 0, 0, 0},
-    {"no tokenizer, avx2", ALL_STAGES, "ids", NULL, PENULT_COPY, PENULT_KERNELS_AVX2, 3, 1, 0, 0, 0, 0},
+    {"mapped", ALL_STAGES, NULL, NULL, PENULT_MAP, 0, 2, 0, 0, 0, 0, NO_PIPELINE},
+    {"copied, openblas", ALL_STAGES, NULL, NULL, PENULT_COPY, PENULT_KERNELS_OPENBLAS, 2, 0, 0, 0, 0, NO_PIPELINE},
+    {"vocab.json + merges.txt, threads by the CPUs", ALL_STAGES, "pair", NULL, PENULT_MAP, 0, 0, 0, 0, 0, 0, NO_PIPELINE},
+    {"no tokenizer, avx2", ALL_STAGES, "ids", NULL, PENULT_COPY, PENULT_KERNELS_AVX2, 3, 1, 0, 0, 0, NO_PIPELINE},
+    {"a pipeline", ALL_STAGES, NULL, NULL, PENULT_COPY, 0, 2, 0, 0, 0, 0, "sdxl@compel", NULL, 0},
 };
 static const struct way smallest = {
-    "1 thread", IN(SESSION_OPEN) | IN(SESSION_CLOSE), NULL, NULL, PENULT_COPY, 0, 1, 0, 0, 0, 0, 0};
+    "1 thread", IN(SESSION_OPEN) | IN(SESSION_CLOSE), NULL, NULL, PENULT_COPY, 0, 1, 0, 0, 0, 0, NO_PIPELINE};
 
 struct outcome {
     uint64_t pairs, both, failed, bad;
