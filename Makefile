@@ -94,10 +94,10 @@ $(B)/penult: $(COMMAND_OBJECTS) Makefile
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(HARDENING) -o $@ $(COMMAND_OBJECTS) -lcjson -lpng -lz -lm -ldl -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 
-$(B)/minimal: samples/minimal.c api/penult.h api/penult_load.h
+$(B)/minimal $(B)/condition_host: $(B)/%: samples/%.c api/penult.h api/penult_load.h api/penult_condition.h
 	@mkdir -p $(@D)
 	$(call say,CC  ,$<)
-	$(Q)$(CC) -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror -Iapi $< -o $@ -ldl
+	$(Q)$(CC) -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror -Iapi $< -o $@ -ldl -lm
 
 -include $(ENGINE_OBJECTS:.o=.d) $(PLUGIN_OBJECTS:.o=.d) $(COMMAND_OBJECTS:.o=.d)
 
@@ -140,7 +140,7 @@ install: all
 	install -m 755 $(B)/penult.so $(DESTDIR)$(INSTALLED_LIB)/penult.so
 	if [ -f $(B)/clip.vocab ]; then install -m 644 $(B)/clip.vocab $(DESTDIR)$(INSTALLED_LIB)/clip.vocab; fi
 	install -m 644 api/penult.py api/penult_abi.py $(DESTDIR)$(INSTALLED_SHARE)/
-	install -m 644 api/penult.h api/penult_load.h $(DESTDIR)$(PREFIX)/include/penult/
+	install -m 644 api/penult.h api/penult_condition.h api/penult_load.h $(DESTDIR)$(PREFIX)/include/penult/
 	install -m 755 $(B)/penult $(DESTDIR)$(PREFIX)/bin/penult
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' api/penult.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penult.pc
@@ -149,7 +149,8 @@ uninstall:
 	rm -f $(DESTDIR)$(INSTALLED_LIB)/penult.so $(DESTDIR)$(INSTALLED_LIB)/clip.vocab \
 	    $(DESTDIR)$(INSTALLED_SHARE)/penult.py \
 	    $(DESTDIR)$(INSTALLED_SHARE)/penult_abi.py \
-	    $(DESTDIR)$(PREFIX)/include/penult/penult.h $(DESTDIR)$(PREFIX)/include/penult/penult_load.h \
+	    $(DESTDIR)$(PREFIX)/include/penult/penult.h $(DESTDIR)$(PREFIX)/include/penult/penult_condition.h \
+	    $(DESTDIR)$(PREFIX)/include/penult/penult_load.h \
 	    $(DESTDIR)$(PREFIX)/bin/penult $(DESTDIR)$(PREFIX)/lib/pkgconfig/penult.pc
 	-rmdir $(DESTDIR)$(INSTALLED_LIB) $(DESTDIR)$(INSTALLED_SHARE) $(DESTDIR)$(PREFIX)/include/penult
 
