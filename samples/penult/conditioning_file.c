@@ -137,7 +137,7 @@ static bool open_container(struct reader *reader, unsigned char *bytes, size_t s
     }
     file->header = json_parse((const char *)bytes + 8, (size_t)length, &why);
     if (file->header == NULL) {
-        return conditioning_refuse(reader, "its header %s", why);
+        return conditioning_refuse(reader, "it is no conditioning file: its header %s", why);
     }
     const json_value *metadata = json_member(file->header, "__metadata__");
     if (!json_take_string(json_member(metadata, CONDITIONING_KEY), &text)) {
