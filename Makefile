@@ -94,10 +94,10 @@ $(B)/penult: $(COMMAND_OBJECTS) Makefile
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(HARDENING) -o $@ $(COMMAND_OBJECTS) -lcjson -lpng -lz -lm -ldl -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
 
-$(B)/minimal: samples/minimal.c api/penult.h api/penult_load.h
+$(B)/minimal $(B)/condition_host: $(B)/%: samples/%.c api/penult.h api/penult_load.h api/penult_condition.h
 	@mkdir -p $(@D)
 	$(call say,CC  ,$<)
-	$(Q)$(CC) -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror -Iapi $< -o $@ -ldl
+	$(Q)$(CC) -std=c11 -O2 -Wall -Wextra -Wpedantic -Werror -Iapi $< -o $@ -ldl -lm
 
 -include $(ENGINE_OBJECTS:.o=.d) $(PLUGIN_OBJECTS:.o=.d) $(COMMAND_OBJECTS:.o=.d)
 

@@ -56,6 +56,6 @@ TEST_COMMANDS = "$(PYTHON) tests/layers.py" \
 test: packages-test
 	@$(MAKE) --no-print-directory test-run
 
-test-run: all $(B)/minimal $(UNIT_TESTS) $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS) $(FILE_PROGRAMS) $(HOST_PROGRAMS) \
+test-run: all $(B)/minimal $(B)/condition_host $(UNIT_TESTS) $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS) $(FILE_PROGRAMS) $(HOST_PROGRAMS) \
     $(ANALYSIS_PROGRAMS) $(B)/abi/test_load $(B)/abi/test_misuse $(ABI_FAKES:%=$(B)/abi/fakes/%.so)
 	@CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1 B=$(B) $(PYTHON) tests/run_tests.py $(TEST_COMMANDS)

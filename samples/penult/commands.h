@@ -14,6 +14,8 @@ extern const char command_version[];
 int command_encode(const struct options *options);
 int command_tokenize(const struct options *options);
 int command_info(const struct options *options);
+int command_condition(const struct options *options);
+int command_recipes(const struct options *options);
 int command_help(const struct options *options);
 int command_show_version(const struct options *options);
 

@@ -59,9 +59,6 @@ FILE *encoding_open_file(struct encoding *encoding, const char *path, const char
 /* `path` with ".word" before its extension; the caller frees it. NULL after saying that there is no memory. */
 char *encoding_add_word(const char *path, const char *word);
 
-/* The last `parts` parts of the model's path: enough to recognise it, little about the machine. */
-void encoding_model_name(const struct encoding *encoding, int parts, char *name, size_t size);
-
 /* The report as a table on stdout. */
 void encoding_show(const struct encoding *encoding);
 

@@ -88,19 +88,6 @@ static bool write_npy_files(struct encoding *encoding, const char *path) {
     return written;
 }
 
-void encoding_model_name(const struct encoding *encoding, int parts, char *name, size_t size) {
-    const char *path = encoding->options->model;
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/') {
-        end--;
-    }
-    size_t begin = end;
-    while (begin > 0 && (path[begin - 1] != '/' || --parts > 0)) {
-        begin--;
-    }
-    snprintf(name, size, "%.*s", (int)(end - begin), path + begin);
-}
-
 /* The ids first: with every value of at least its own size before it, no tensor is out of alignment. */
 static bool write_all(struct encoding *encoding, const char *path, const char *format) {
     char holds[256] = "input_ids", name[256];
@@ -117,7 +104,7 @@ static bool write_all(struct encoding *encoding, const char *path, const char *f
         int length = snprintf(holds + used, sizeof holds - used, ", %s", tensors[i]->name);
         used = used + (size_t)length < sizeof holds ? used + (size_t)length : sizeof holds - 1;
     }
-    encoding_model_name(encoding, 1, name, sizeof name);
+    host_model_name(encoding->options->model, 1, name, sizeof name);
     const struct metadata metadata[] = {
         {"penult", encoding->host.plugin_version},
         {"model", name},

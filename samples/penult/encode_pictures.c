@@ -28,7 +28,7 @@ static void write_subtitle(const struct encoding *encoding, const struct result 
     const penult_model_info *info = &encoding->host.info;
     int64_t from_front = result->layer < 0 ? result->layer + (int64_t)info->layers + 1 : result->layer;
     char block[64] = "the embeddings", model[256];
-    encoding_model_name(encoding, 2, model, sizeof model);
+    host_model_name(encoding->options->model, 2, model, sizeof model);
     if (from_front > 0) {
         snprintf(block, sizeof block, "output of block %lld of %u", (long long)from_front, info->layers);
     }

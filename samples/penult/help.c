@@ -17,6 +17,10 @@ static const char overview[] =
     "  penult tokenize MODEL \"text\"...    what the tower sees of a text\n"
     "  penult tokenize --vocab \"text\"...  the same without a model\n"
     "  penult info MODEL                  what a model is\n"
+    "  penult condition RECIPE -m MODEL \"prompt\"...\n"
+    "                                     all that a pipeline's sampler takes:\n"
+    "                                     context, pooled vectors, sizes\n"
+    "  penult recipes [NAME]              which pipelines, and as which host\n"
     "  penult help [COMMAND]              this, or all about one command\n"
     "  penult --version                   of the command and of the plugin\n"
     "\n"
@@ -176,11 +180,84 @@ static const char info[] =
     "    penult info text_encoder_2 --tokenizer tokenizer_2\n"
     "    penult info sd_xl_base_1.0.safetensors --tower clip_l --hash\n";
 
+static const char condition[] =
+    "penult condition RECIPE -m MODEL... \"prompt\"... [options]\n"
+    "penult condition --check FILE [-m MODEL...] [options]\n"
+    "Prompts to what a pipeline's sampler takes, as \"penult recipes\" names it.\n"
+    "\n"
+    "Shows the tokens with weight, window and row, what was cut, which windows came\n"
+    "from the cache, and the tensors. A window is one row of a tower, 77 tokens; a\n"
+    "longer prompt becomes several, as the dialect's host cuts it.\n"
+    "\n"
+    "What goes in\n"
+    "  -m, --model [NAME=]PATH   the towers' models. NAME is clip_l, clip_h or\n"
+    "                     clip_g, or a pipeline's text_encoder or text_encoder_2;\n"
+    "                     without one PATH holds every tower that has no model of\n"
+    "                     its own: a single file or a pipeline's directory\n"
+    "  \"prompt\", --prompts FILE, -   as for encode; each prompt is conditioned, and\n"
+    "                     what they share is taken from the cache\n"
+    "  --negative TEXT    the negative prompt; without it the recipe's rule counts\n"
+    "  --prompt-2 TEXT, --negative-2 TEXT   for towers that take a second prompt\n"
+    "  --size HxW         the picture's height and width; 1024x1024 if not given\n"
+    "  --original HxW, --crop TOP,LEFT, --score X   the rest of add_time_ids\n"
+    "  --negative-size HxW, --negative-original HxW, --negative-crop TOP,LEFT,\n"
+    "  --negative-score X   the negative's, else they are the positive's\n"
+    "\n"
+    "How it is read\n"
+    "  --dialect NAME     plain, a1111, comfyui or compel, instead of the recipe's\n"
+    "  --emphasis WHAT    of a1111: original, no-norm, ignore or none\n"
+    "  --split            of compel: long prompts become several windows\n"
+    "  --clip-skip N      as the recipe's host counts it; penult recipes NAME says\n"
+    "  --skip-all         of a1111: also for a tower that skips only if asked\n"
+    "\n"
+    "What comes out\n"
+    "  --tensors A,B      only these; without it all that the recipe has\n"
+    "  --dtype TYPE       f32 (the default), f16 or bf16\n"
+    "  --out FILE.safetensors   the tensors, and what they follow from: recipe,\n"
+    "                     prompts, tokens, the hash of the weights. Of several\n"
+    "                     prompts each gets a file: FILE.1.safetensors, ...\n"
+    "  --no-hash          leave the hash out, which takes seconds for bigG\n"
+    "  --json, --quiet    as for encode\n"
+    "  --check FILE       reads such a file back: its structure, its shapes against\n"
+    "                     the recipe; with -m also that these models have the same\n"
+    "                     weights and make the same bits. Exit status 1 if not\n"
+    "\n"
+    "How\n"
+    "  --max-windows N    rows of a tower in one call, at most 1024; without it as\n"
+    "                     many as the prompts need\n"
+    "  --cache BYTES      for windows seen before; 0 for none\n"
+    "  --tokenizer [NAME=]DIR, --activation [NAME=]KIND   for a tower, or for all\n"
+    "  --threads N, --kernels SET, --open-clip, --pad-in-text WHAT, --copy,\n"
+    "  --plugin PATH      as for encode\n"
+    "\n"
+    "Examples\n"
+    "  What SDXL takes, from the checkpoint that holds both towers:\n"
+    "    penult condition sdxl -m sd_xl_base_1.0.safetensors \\\n"
+    "        \"a lighthouse at dusk\" --negative \"blurry\" --out dusk.safetensors\n"
+    "  The same as A1111 reads it, with weights:\n"
+    "    penult condition sdxl@a1111 -m clip_l=clip_l.safetensors \\\n"
+    "        -m clip_g=clip_g.safetensors \"a (lighthouse:1.3) at dusk\"\n"
+    "  Is it still what these models make?\n"
+    "    penult condition --check dusk.safetensors -m sd_xl_base_1.0.safetensors\n";
+
+static const char recipes[] =
+    "penult recipes [NAME] [--json] [--plugin PATH]\n"
+    "What a pipeline's sampler takes, as which host makes it.\n"
+    "\n"
+    "A line for each tower: its layer counted from the end, the final norm, the\n"
+    "pooled vector, what fills a window up and whether the tower sees that; what\n"
+    "stands for an absent negative prompt; how clip skip is counted; of what the\n"
+    "vector is made. NAME tells all about one, and where it was read.\n"
+    "\n"
+    "Example:\n"
+    "    penult recipes sdxl@comfyui\n";
+
 int command_help(const struct options *options) {
     static const struct {
         const char *topic;
         const char *text;
-    } topics[] = {{"encode", encode}, {"tokenize", tokenize}, {"info", info}, {"help", overview}};
+    } topics[] = {{"encode", encode}, {"tokenize", tokenize}, {"info", info}, {"condition", condition},
+                  {"recipes", recipes}, {"help", overview}};
     if (options->topic == NULL) {
         fputs(overview, stdout);
         return STATUS_OK;
@@ -191,5 +268,6 @@ int command_help(const struct options *options) {
             return STATUS_OK;
         }
     }
-    return say_usage("there is no help about \"%s\"; there is about encode, tokenize and info", options->topic);
+    return say_usage("there is no help about \"%s\"; there is about encode, tokenize, info, condition and "
+                     "recipes", options->topic);
 }

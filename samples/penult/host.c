@@ -122,13 +122,7 @@ static void say_findings(const struct host *host, uint32_t least) {
     }
 }
 
-int host_open(struct host *host, const struct options *options) {
-    char why[1024];
-    penult_error error;
-    *host = (struct host){0};
-    if (!host_load(host, options, why, sizeof why)) {
-        return say_failed("%s", why);
-    }
+int32_t host_open_model(struct host *host, const struct options *options, penult_error *error) {
     penult_open_params params = {
         .struct_size = sizeof params,
         .access = options->access,
@@ -146,39 +140,97 @@ int host_open(struct host *host, const struct options *options) {
     };
     double began = progress_clock();
     progress_begin(&host->progress, options->quiet);
-    int32_t status = host->api->model_open(&params, &host->model, &error);
+    int32_t status = host->api->model_open(&params, &host->model, error);
     progress_end(&host->progress);
     host->open_seconds = progress_clock() - began;
     if (status == PENULT_OK) {
         host->info.struct_size = sizeof host->info;
-        status = host->api->model_describe(host->model, &host->info, &error);
+        status = host->api->model_describe(host->model, &host->info, error);
     }
-    if (status != PENULT_OK) {
-        say_failed("%s", interrupt_pending() ? "interrupted while the model was being opened" : error.message);
-        say_findings(host, PENULT_REPORT_ERROR);
-        return STATUS_FAILED;
+    return status;
+}
+
+int host_refused(const struct host *host, const penult_error *error) {
+    say_failed("%s", interrupt_pending() ? "interrupted while the model was being opened" : error->message);
+    say_findings(host, PENULT_REPORT_ERROR);
+    return STATUS_FAILED;
+}
+
+void host_warn(const struct host *host) {
+    say_findings(host, PENULT_REPORT_WARNING);
+}
+
+int host_open(struct host *host, const struct options *options) {
+    char why[1024];
+    penult_error error;
+    *host = (struct host){0};
+    if (!host_load(host, options, why, sizeof why)) {
+        return say_failed("%s", why);
+    }
+    if (host_open_model(host, options, &error) != PENULT_OK) {
+        return host_refused(host, &error);
     }
     /* info shows them in its table */
     if (!options->quiet && options->command != COMMAND_INFO) {
-        say_findings(host, PENULT_REPORT_WARNING);
+        host_warn(host);
     }
     return STATUS_OK;
 }
 
-void host_close(struct host *host) {
+void host_close_model(struct host *host) {
     if (host->api != NULL) {
         host->api->model_close(host->model);
     }
+    host->model = NULL;
     for (size_t i = 0; i < host->finding_count; i++) {
         free(host->findings[i].subject);
         free(host->findings[i].message);
     }
     free(host->findings);
+    host->findings = NULL;
+    host->finding_count = 0;
+}
+
+void host_close(struct host *host) {
+    host_close_model(host);
     if (host->library != NULL) {
         penult_unload(host->library);
         free(host->library);
     }
     *host = (struct host){0};
+}
+
+static int32_t show_hashing(void *user, const penult_progress *progress) {
+    struct host *host = user;
+    progress_show(&host->progress, "hashing", progress->done, progress->total, "bytes");
+    return interrupt_pending();
+}
+
+int host_hash(struct host *host, bool quiet, char digest[65]) {
+    uint8_t bytes[32];
+    penult_error error;
+    progress_begin(&host->progress, quiet);
+    int32_t status = host->api->model_hash(host->model, bytes, show_hashing, host, &error);
+    progress_end(&host->progress);
+    if (status != PENULT_OK) {
+        return say_failed("%s", interrupt_pending() ? "interrupted while the values were being hashed" : error.message);
+    }
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        snprintf(digest + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return STATUS_OK;
+}
+
+void host_model_name(const char *path, int parts, char *name, size_t size) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && (path[begin - 1] != '/' || --parts > 0)) {
+        begin--;
+    }
+    snprintf(name, size, "%.*s", (int)(end - begin), path + begin);
 }
 
 const char *host_severity(uint32_t severity) {
@@ -209,12 +261,20 @@ static void id_json(json into, const char *key, int32_t id) {
     }
 }
 
-void host_json(const struct host *host, const struct options *options, json into) {
-    const penult_model_info *info = &host->info;
+void host_plugin_json(const struct host *host, json into) {
     json_add_string(into, "command_version", command_version);
     json plugin = json_add_object(into, "plugin");
     json_add_string(plugin, "path", host->plugin_path);
     json_add_string(plugin, "version", host->plugin_version);
+}
+
+void host_json(const struct host *host, const struct options *options, json into) {
+    host_plugin_json(host, into);
+    host_model_json(host, options, into);
+}
+
+void host_model_json(const struct host *host, const struct options *options, json into) {
+    const penult_model_info *info = &host->info;
     json model = json_add_object(into, "model");
     if (options->model != NULL) {
         json_add_string(model, "path", options->model);

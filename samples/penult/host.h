@@ -43,6 +43,22 @@ bool host_load(struct host *host, const struct options *options, char *why, size
 /* host_load, then opens options->model and describes it. Says what went wrong and returns the exit status. */
 int host_open(struct host *host, const struct options *options);
 
+/* Opens options->model with the plugin that host_load has loaded, and describes it; says nothing. Returns a PENULT_
+ * status, with the sentence in *error. */
+int32_t host_open_model(struct host *host, const struct options *options, penult_error *error);
+
+/* Says why host_open_model failed, on several lines where there are several reasons. Returns the exit status. */
+int host_refused(const struct host *host, const penult_error *error);
+
+/* What a careful person would want to know of the model that was opened, on stderr. */
+void host_warn(const struct host *host);
+
+/* Drops the model and what was found of it; the plugin stays. */
+void host_close_model(struct host *host);
+
+/* The fingerprint of the model's values as 64 hexadecimal digits, with progress. Returns the exit status. */
+int host_hash(struct host *host, bool quiet, char digest[65]);
+
 /* Safe on a host that was zeroed or whose opening failed. */
 void host_close(struct host *host);
 
@@ -56,7 +72,14 @@ const char *host_about(uint32_t kind);
 const char *host_dtype(uint32_t dtype);
 const char *host_activation(uint32_t activation);
 
-/* The model, the plugin and the findings as members of an object. */
+/* The last `parts` parts of a path: enough to recognise a model, little about the machine. */
+void host_model_name(const char *path, int parts, char *name, size_t size);
+
+/* The versions and the plugin's path as members of an object. */
+void host_plugin_json(const struct host *host, json into);
+
+/* The model and the findings likewise; host_json is both. */
+void host_model_json(const struct host *host, const struct options *options, json into);
 void host_json(const struct host *host, const struct options *options, json into);
 
 #endif

@@ -17,12 +17,6 @@ static void show_id(const char *name, int32_t id) {
     }
 }
 
-static int32_t show_hashing(void *user, const penult_progress *progress) {
-    struct host *host = user;
-    progress_show(&host->progress, "hashing", progress->done, progress->total, "bytes");
-    return interrupt_pending();
-}
-
 /* What the plugin found in the files, in columns: severity, what it is about, the thing, the sentence. */
 static void show_findings(const struct host *host) {
     size_t widest = 0;
@@ -82,29 +76,13 @@ static void show(const struct host *host, const struct options *options, const c
     show_findings(host);
 }
 
-/* What the values are, whatever file they came from; 64 hexadecimal digits. */
-static int make_digest(struct host *host, const struct options *options, char digest[65]) {
-    uint8_t bytes[32];
-    penult_error error;
-    progress_begin(&host->progress, options->quiet);
-    int32_t status = host->api->model_hash(host->model, bytes, show_hashing, host, &error);
-    progress_end(&host->progress);
-    if (status != PENULT_OK) {
-        return say_failed("%s", interrupt_pending() ? "interrupted while the values were being hashed" : error.message);
-    }
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        snprintf(digest + 2 * i, 3, "%02x", bytes[i]);
-    }
-    return STATUS_OK;
-}
-
 int command_info(const struct options *options) {
     struct host host;
     interrupt_watch();
     char digest[65];
     int status = host_open(&host, options);
     if (status == STATUS_OK && options->hash) {
-        status = make_digest(&host, options, digest);
+        status = host_hash(&host, options->quiet, digest);
     }
     if (status == STATUS_OK && options->json) {
         bool failed;

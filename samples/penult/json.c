@@ -99,14 +99,30 @@ void json_add_unsigned(json into, const char *key, uint64_t value) {
     add(into, key, cJSON_CreateRaw(digits));
 }
 
-void json_add_real(json into, const char *key, double value) {
+static void add_double(json into, const char *key, double value, int most) {
     char digits[32];
     if (!isfinite(value)) {
         json_add_null(into, key);
         return;
     }
-    snprintf(digits, sizeof digits, "%.9g", value);
+    snprintf(digits, sizeof digits, "%.*g", most, value);
     add(into, key, cJSON_CreateRaw(digits));
+}
+
+void json_add_real(json into, const char *key, double value) {
+    add_double(into, key, value, 9);
+}
+
+void json_add_exact(json into, const char *key, double value) {
+    for (int most = 9; most < 17; most++) {
+        char digits[32];
+        snprintf(digits, sizeof digits, "%.*g", most, value);
+        if (strtod(digits, NULL) == value) {
+            add_double(into, key, value, most);
+            return;
+        }
+    }
+    add_double(into, key, value, 17);
 }
 
 void json_add_bool(json into, const char *key, bool value) {

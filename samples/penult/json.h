@@ -1,5 +1,5 @@
-/* json.h - JSON to be written: the command's --json and the headers of files. The only user of cJSON. Any bytes may go
- * in: what is not UTF-8 becomes U+FFFD. Integers keep all their digits. */
+/* json.h - JSON to be written: the command's --json and the headers of files. json_read.h is the other
+ * direction; no other file knows cJSON. Any bytes may go in: what is not UTF-8 becomes U+FFFD. Integers keep all their digits. */
 #ifndef SAMPLES_PENULT_JSON_H
 #define SAMPLES_PENULT_JSON_H
 
@@ -27,6 +27,8 @@ void json_add_integer(json into, const char *key, int64_t value);
 void json_add_unsigned(json into, const char *key, uint64_t value);
 /* Nine digits, which is all that a float has; null if it is not finite. */
 void json_add_real(json into, const char *key, double value);
+/* As many digits as it takes to read the same double back; null if it is not finite. */
+void json_add_exact(json into, const char *key, double value);
 void json_add_bool(json into, const char *key, bool value);
 void json_add_null(json into, const char *key);
 

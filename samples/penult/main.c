@@ -9,6 +9,8 @@ static int dispatch(const struct options *options) {
     case COMMAND_ENCODE: return command_encode(options);
     case COMMAND_TOKENIZE: return command_tokenize(options);
     case COMMAND_INFO: return command_info(options);
+    case COMMAND_CONDITION: return command_condition(options);
+    case COMMAND_RECIPES: return command_recipes(options);
     case COMMAND_VERSION: return command_show_version(options);
     case COMMAND_HELP: break;
     }

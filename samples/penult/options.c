@@ -5,21 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../api/penult.h"
+#include "option_values.h"
 #include "say.h"
-
-enum option {
-    OPTION_LAYER, OPTION_FINAL_NORM, OPTION_POOLED, OPTION_OUT, OPTION_HEATMAP, OPTION_DTYPE, OPTION_THREADS,
-    OPTION_KERNELS, OPTION_TOKENIZER, OPTION_VOCAB, OPTION_OPEN_CLIP, OPTION_PAD_IN_TEXT, OPTION_ACTIVATION, OPTION_COPY,
-    OPTION_PLUGIN, OPTION_PROMPTS, OPTION_BODY, OPTION_JSON, OPTION_QUIET, OPTION_HELP, OPTION_VERSION, OPTION_TOWER,
-    OPTION_HEADS, OPTION_HASH, OPTION_TENSORS
-};
 
 #define ENCODE (1u << COMMAND_ENCODE)
 #define TOKENIZE (1u << COMMAND_TOKENIZE)
 #define INFO (1u << COMMAND_INFO)
 #define VERSION (1u << COMMAND_VERSION)
-#define ANY (ENCODE | TOKENIZE | INFO | VERSION | 1u << COMMAND_HELP)
+#define CONDITION (1u << COMMAND_CONDITION)
+#define RECIPES (1u << COMMAND_RECIPES)
+#define ANY (ENCODE | TOKENIZE | INFO | VERSION | CONDITION | RECIPES | 1u << COMMAND_HELP)
 
 static const struct {
     const char *name;
@@ -30,26 +25,48 @@ static const struct {
     {"layer", OPTION_LAYER, true, ENCODE},
     {"final-norm", OPTION_FINAL_NORM, false, ENCODE},
     {"pooled", OPTION_POOLED, true, ENCODE},
-    {"out", OPTION_OUT, true, ENCODE},
+    {"out", OPTION_OUT, true, ENCODE | CONDITION},
     {"heatmap", OPTION_HEATMAP, true, ENCODE},
-    {"dtype", OPTION_DTYPE, true, ENCODE},
-    {"threads", OPTION_THREADS, true, ENCODE},
-    {"kernels", OPTION_KERNELS, true, ENCODE},
-    {"tokenizer", OPTION_TOKENIZER, true, ENCODE | TOKENIZE | INFO},
+    {"dtype", OPTION_DTYPE, true, ENCODE | CONDITION},
+    {"threads", OPTION_THREADS, true, ENCODE | CONDITION},
+    {"kernels", OPTION_KERNELS, true, ENCODE | CONDITION},
+    {"tokenizer", OPTION_TOKENIZER, true, ENCODE | TOKENIZE | INFO | CONDITION},
     {"vocab", OPTION_VOCAB, false, TOKENIZE}, /* or --vocab=FILE */
-    {"open-clip", OPTION_OPEN_CLIP, false, ENCODE | TOKENIZE | INFO},
-    {"pad-in-text", OPTION_PAD_IN_TEXT, true, ENCODE | TOKENIZE | INFO},
-    {"activation", OPTION_ACTIVATION, true, ENCODE | TOKENIZE | INFO},
-    {"copy", OPTION_COPY, false, ENCODE | INFO},
+    {"open-clip", OPTION_OPEN_CLIP, false, ENCODE | TOKENIZE | INFO | CONDITION},
+    {"pad-in-text", OPTION_PAD_IN_TEXT, true, ENCODE | TOKENIZE | INFO | CONDITION},
+    {"activation", OPTION_ACTIVATION, true, ENCODE | TOKENIZE | INFO | CONDITION},
+    {"copy", OPTION_COPY, false, ENCODE | INFO | CONDITION},
     {"tower", OPTION_TOWER, true, ENCODE | TOKENIZE | INFO},
     {"heads", OPTION_HEADS, true, ENCODE | TOKENIZE | INFO},
     {"hash", OPTION_HASH, false, INFO},
     {"tensors", OPTION_TENSORS, false, INFO},
-    {"plugin", OPTION_PLUGIN, true, ENCODE | TOKENIZE | INFO | VERSION},
-    {"prompts", OPTION_PROMPTS, true, ENCODE | TOKENIZE},
+    {"plugin", OPTION_PLUGIN, true, ENCODE | TOKENIZE | INFO | VERSION | CONDITION | RECIPES},
+    {"prompts", OPTION_PROMPTS, true, ENCODE | TOKENIZE | CONDITION},
     {"body", OPTION_BODY, false, TOKENIZE},
-    {"json", OPTION_JSON, false, ENCODE | TOKENIZE | INFO | VERSION},
-    {"quiet", OPTION_QUIET, false, ENCODE | TOKENIZE | INFO},
+    {"json", OPTION_JSON, false, ENCODE | TOKENIZE | INFO | VERSION | CONDITION | RECIPES},
+    {"quiet", OPTION_QUIET, false, ENCODE | TOKENIZE | INFO | CONDITION},
+    {"model", OPTION_MODEL, true, CONDITION}, /* or -m */
+    {"negative", OPTION_NEGATIVE, true, CONDITION},
+    {"prompt-2", OPTION_PROMPT_2, true, CONDITION},
+    {"negative-2", OPTION_NEGATIVE_2, true, CONDITION},
+    {"size", OPTION_SIZE, true, CONDITION},
+    {"original", OPTION_ORIGINAL, true, CONDITION},
+    {"crop", OPTION_CROP, true, CONDITION},
+    {"score", OPTION_SCORE, true, CONDITION},
+    {"negative-original", OPTION_NEGATIVE_ORIGINAL, true, CONDITION},
+    {"negative-crop", OPTION_NEGATIVE_CROP, true, CONDITION},
+    {"negative-size", OPTION_NEGATIVE_SIZE, true, CONDITION},
+    {"negative-score", OPTION_NEGATIVE_SCORE, true, CONDITION},
+    {"clip-skip", OPTION_CLIP_SKIP, true, CONDITION},
+    {"dialect", OPTION_DIALECT, true, CONDITION},
+    {"emphasis", OPTION_EMPHASIS, true, CONDITION},
+    {"split", OPTION_SPLIT, false, CONDITION},
+    {"skip-all", OPTION_SKIP_ALL, false, CONDITION},
+    {"max-windows", OPTION_MAX_WINDOWS, true, CONDITION},
+    {"cache", OPTION_CACHE, true, CONDITION},
+    {"tensors", OPTION_WANTED, true, CONDITION}, /* of info it is another */
+    {"no-hash", OPTION_NO_HASH, false, CONDITION},
+    {"check", OPTION_CHECK, true, CONDITION},
     {"help", OPTION_HELP, false, ANY},
     {"version", OPTION_VERSION, false, ANY},
 };
@@ -58,198 +75,55 @@ static const struct {
     const char *name;
     enum command command;
 } commands[] = {
-    {"encode", COMMAND_ENCODE}, {"tokenize", COMMAND_TOKENIZE}, {"info", COMMAND_INFO}, {"help", COMMAND_HELP},
+    {"encode", COMMAND_ENCODE}, {"tokenize", COMMAND_TOKENIZE}, {"info", COMMAND_INFO},
+    {"condition", COMMAND_CONDITION}, {"recipes", COMMAND_RECIPES}, {"help", COMMAND_HELP},
 };
-
-struct word {
-    const char *name;
-    uint32_t value;
-};
-
-static bool read_word(const struct word *words, size_t count, const char *text, uint32_t *value) {
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(words[i].name, text) == 0) {
-            *value = words[i].value;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A whole decimal number with an optional minus, nothing around it. */
-static bool read_number(const char *text, int64_t lowest, int64_t highest, int64_t *value) {
-    bool negative = *text == '-';
-    int64_t number = 0;
-    text += negative;
-    if (*text == '\0') {
-        return false;
-    }
-    for (; *text != '\0'; text++) {
-        if (*text < '0' || *text > '9' || number > INT32_MAX) {
-            return false;
-        }
-        number = number * 10 + (*text - '0');
-    }
-    *value = negative ? -number : number;
-    return *value >= lowest && *value <= highest;
-}
-
-static int add_layer(struct options *options, const char *value) {
-    int64_t layer;
-    if (!read_number(value, INT32_MIN, INT32_MAX, &layer)) {
-        return say_usage("--layer takes a whole number such as -2 (counted from the end) or 3 (the output of block 3); "
-                         "found \"%s\"", value);
-    }
-    for (size_t i = 0; i < options->layer_count; i++) {
-        if (options->layers[i] == (int32_t)layer) {
-            return say_usage("--layer %s is given twice", value);
-        }
-    }
-    options->layers[options->layer_count++] = (int32_t)layer;
-    return STATUS_OK;
-}
-
-static int add_pooled(struct options *options, const char *value) {
-    static const struct word words[] = {
-        {"raw", PENULT_POOLED_RAW},
-        {"projected", PENULT_POOLED_PROJECTED},
-        {"normalised", PENULT_POOLED_NORMALISED},
-    };
-    uint32_t kind;
-    if (!read_word(words, sizeof words / sizeof words[0], value, &kind)) {
-        return say_usage("--pooled takes raw, projected or normalised; found \"%s\"", value);
-    }
-    for (size_t i = 0; i < options->pooled_count; i++) {
-        if (options->pooled[i] == kind) {
-            return say_usage("--pooled %s is given twice", value);
-        }
-    }
-    options->pooled[options->pooled_count++] = kind;
-    return STATUS_OK;
-}
-
-static int set_dtype(struct options *options, const char *value) {
-    static const struct word words[] = {{"f32", PENULT_F32}, {"f16", PENULT_F16}, {"bf16", PENULT_BF16}};
-    if (!read_word(words, sizeof words / sizeof words[0], value, &options->dtype)) {
-        return say_usage("--dtype takes f32, f16 or bf16; found \"%s\"", value);
-    }
-    return STATUS_OK;
-}
-
-static int set_activation(struct options *options, const char *value) {
-    static const struct word words[] = {{"gelu", PENULT_GELU}, {"quick_gelu", PENULT_QUICK_GELU}};
-    if (!read_word(words, sizeof words / sizeof words[0], value, &options->activation)) {
-        return say_usage("--activation takes gelu or quick_gelu; found \"%s\"", value);
-    }
-    return STATUS_OK;
-}
-
-static int set_pad_in_text(struct options *options, const char *value) {
-    static const struct word words[] = {{"text", PENULT_PAD_IS_TEXT}, {"special", PENULT_PAD_IS_SPECIAL}};
-    if (!read_word(words, sizeof words / sizeof words[0], value, &options->pad_in_text)) {
-        return say_usage("--pad-in-text takes text or special; found \"%s\"", value);
-    }
-    return STATUS_OK;
-}
-
-static int set_kernels(struct options *options, const char *value) {
-    static const struct word words[] = {{"best", 0},
-                                        {"scalar", PENULT_KERNELS_SCALAR},
-                                        {"openblas", PENULT_KERNELS_OPENBLAS},
-                                        {"avx2", PENULT_KERNELS_AVX2},
-                                        {"avx512", PENULT_KERNELS_AVX512}};
-    if (!read_word(words, sizeof words / sizeof words[0], value, &options->kernels)) {
-        return say_usage("--kernels takes best, scalar, openblas, avx2 or avx512; found \"%s\"", value);
-    }
-    return STATUS_OK;
-}
-
-static int set_threads(struct options *options, const char *value) {
-    int64_t threads;
-    if (!read_number(value, 0, 256, &threads)) {
-        return say_usage("--threads takes a number from 1 to 256, or 0 for every CPU this process may use; found "
-                         "\"%s\"", value);
-    }
-    options->threads = (uint32_t)threads;
-    return STATUS_OK;
-}
-
-static int set_heads(struct options *options, const char *value) {
-    int64_t heads;
-    if (!read_number(value, 1, 1024, &heads)) {
-        return say_usage("--heads takes a whole number from 1 to 1024; found \"%s\"", value);
-    }
-    options->heads = (uint32_t)heads;
-    return STATUS_OK;
-}
-
-static int apply(struct options *options, enum option option, const char *value) {
-    switch (option) {
-    case OPTION_LAYER: return add_layer(options, value);
-    case OPTION_POOLED: return add_pooled(options, value);
-    case OPTION_DTYPE: return set_dtype(options, value);
-    case OPTION_THREADS: return set_threads(options, value);
-    case OPTION_KERNELS: return set_kernels(options, value);
-    case OPTION_ACTIVATION: return set_activation(options, value);
-    case OPTION_FINAL_NORM: options->final_norm = true; break;
-    case OPTION_OUT: options->outs[options->out_count++] = value; break;
-    case OPTION_HEATMAP: options->heatmap = value; break;
-    case OPTION_TOKENIZER: options->tokenizer = value; break;
-    case OPTION_TOWER: options->tower = value; break;
-    case OPTION_HEADS: return set_heads(options, value);
-    case OPTION_HASH: options->hash = true; break;
-    case OPTION_TENSORS: options->tensors = true; break;
-    case OPTION_VOCAB: options->tokenizer = *value != '\0' ? value : options->tokenizer; break;
-    case OPTION_OPEN_CLIP: options->tokenizer_mode = PENULT_TOKENIZER_OPEN_CLIP; break;
-    case OPTION_PAD_IN_TEXT: return set_pad_in_text(options, value);
-    case OPTION_COPY: options->access = PENULT_COPY; break;
-    case OPTION_PLUGIN: options->plugin = value; break;
-    case OPTION_PROMPTS: options->sources[options->source_count++] = (struct prompt_source){value, true}; break;
-    case OPTION_BODY: options->body = true; break;
-    case OPTION_JSON: options->json = true; break;
-    case OPTION_QUIET: options->quiet = true; break;
-    case OPTION_HELP:
-    case OPTION_VERSION: break; /* options_parse has seen to them */
-    }
-    return STATUS_OK;
-}
 
 /* Reads the option at argv[*at] and its value; moves *at to the last argument used. */
 static int read_option(struct options *options, int argc, char **argv, int *at, const char *command) {
-    const char *given = argv[*at];
-    const char *name = given + 2;
-    const char *equals = strchr(name, '=');
+    const char *given = argv[*at], *elsewhere = NULL;
+    bool is_short = strcmp(given, "-m") == 0;
+    const char *name = is_short ? "model" : given + 2;
+    const char *equals = is_short ? NULL : strchr(name, '=');
     size_t length = equals != NULL ? (size_t)(equals - name) : strlen(name);
-    for (size_t i = 0; given[1] == '-' && i < sizeof table / sizeof table[0]; i++) {
+    for (size_t i = 0; (is_short || given[1] == '-') && i < sizeof table / sizeof table[0]; i++) {
         if (strlen(table[i].name) != length || memcmp(table[i].name, name, length) != 0) {
             continue;
         }
         if ((table[i].commands & 1u << options->command) == 0) {
-            return say_usage("--%s means nothing to \"penult %s\"; \"penult help %s\" lists its options", table[i].name,
-                             command, command);
+            elsewhere = table[i].name;
+            continue;
         }
         if (table[i].option == OPTION_VOCAB) {
-            return apply(options, OPTION_VOCAB, equals != NULL ? equals + 1 : "");
+            return option_apply(options, OPTION_VOCAB, equals != NULL ? equals + 1 : "");
         }
         if (!table[i].takes_value) {
             return equals != NULL ? say_usage("--%s takes no value; found \"%s\"", table[i].name, equals + 1)
-                                  : apply(options, table[i].option, "");
+                                  : option_apply(options, table[i].option, "");
         }
         if (equals == NULL && *at + 1 >= argc) {
             return say_usage("--%s needs a value, and the command line ends there", table[i].name);
         }
-        return apply(options, table[i].option, equals != NULL ? equals + 1 : argv[++*at]);
+        return option_apply(options, table[i].option, equals != NULL ? equals + 1 : argv[++*at]);
+    }
+    if (elsewhere != NULL) {
+        return say_usage("--%s means nothing to \"penult %s\"; \"penult help %s\" lists its options", elsewhere, command,
+                         command);
     }
     return say_usage("there is no option \"%s\"; \"penult help %s\" lists them, and a prompt that begins with \"-\" "
                      "goes after \"--\"", given, command);
 }
 
 static int read_argument(struct options *options, const char *argument, bool options_ended) {
+    bool wants_recipe = options->command == COMMAND_CONDITION || options->command == COMMAND_RECIPES;
     if (options->command == COMMAND_HELP && options->topic == NULL) {
         options->topic = argument;
-    } else if (options->command != COMMAND_HELP && options->model == NULL && !options->vocab) {
+    } else if (wants_recipe && options->recipe == NULL) {
+        options->recipe = argument;
+    } else if (!wants_recipe && options->command != COMMAND_HELP && options->model == NULL && !options->vocab) {
         options->model = argument;
-    } else if (options->command == COMMAND_ENCODE || options->command == COMMAND_TOKENIZE) {
+    } else if (options->command == COMMAND_ENCODE || options->command == COMMAND_TOKENIZE ||
+               options->command == COMMAND_CONDITION) {
         bool from_file = strcmp(argument, "-") == 0 && !options_ended;
         options->sources[options->source_count++] = (struct prompt_source){argument, from_file};
     } else {
@@ -265,15 +139,37 @@ static int read_command(struct options *options, const char *name) {
             return STATUS_OK;
         }
     }
-    return say_usage("there is no command \"%s\"; there are encode, tokenize, info and help", name);
+    return say_usage("there is no command \"%s\"; there are encode, tokenize, info, condition, recipes and help", name);
+}
+
+/* What a file is checked against is written in it. */
+static int check_alone(const struct options *options) {
+    if (options->recipe != NULL) {
+        return say_usage("condition --check: \"%s\" is one argument too many; recipe and prompts are those of the file",
+                         options->recipe);
+    }
+    if (options->conditioning_given != NULL) {
+        return say_usage("condition --check: --%s is the file's to say", options->conditioning_given);
+    }
+    return STATUS_OK;
 }
 
 /* What can be said without a model. */
 static int check(const struct options *options, const char *command) {
-    if (options->command == COMMAND_HELP || options->command == COMMAND_VERSION) {
+    if (options->command == COMMAND_HELP || options->command == COMMAND_VERSION || options->command == COMMAND_RECIPES) {
         return STATUS_OK;
     }
-    if (options->model == NULL && !options->vocab) {
+    if (options->command == COMMAND_CONDITION && options->check != NULL) {
+        return check_alone(options);
+    }
+    if (options->command == COMMAND_CONDITION && options->recipe == NULL) {
+        return say_usage("condition: which recipe? \"penult recipes\" lists them");
+    }
+    if (options->command == COMMAND_CONDITION && options->model_count == 0) {
+        return say_usage("condition: which models? -m NAME=PATH for each tower of %s, or one -m PATH that holds all",
+                         options->recipe);
+    }
+    if (options->command != COMMAND_CONDITION && options->model == NULL && !options->vocab) {
         return say_usage("%s: which model? Give a safetensors file, an index of shards, or a directory that holds one", command);
     }
     if (options->command == COMMAND_INFO) {
@@ -316,7 +212,11 @@ int options_parse(struct options *options, int argc, char **argv) {
     options->sources = calloc(room, sizeof *options->sources);
     options->layers = calloc(room, sizeof *options->layers);
     options->outs = calloc(room, sizeof *options->outs);
-    if (options->sources == NULL || options->layers == NULL || options->outs == NULL) {
+    options->models = calloc(room, sizeof *options->models);
+    options->tokenizers = calloc(room, sizeof *options->tokenizers);
+    options->activations = calloc(room, sizeof *options->activations);
+    if (options->sources == NULL || options->layers == NULL || options->outs == NULL || options->models == NULL ||
+        options->tokenizers == NULL || options->activations == NULL) {
         return say_failed("no memory for %d arguments", argc);
     }
     if (argc < 2) {
@@ -362,5 +262,8 @@ void options_free(struct options *options) {
     free(options->sources);
     free(options->layers);
     free(options->outs);
+    free(options->models);
+    free(options->tokenizers);
+    free(options->activations);
     *options = (struct options){.command = COMMAND_HELP};
 }

@@ -8,12 +8,25 @@
 #include <stdint.h>
 
 /* command */
-enum command { COMMAND_HELP, COMMAND_VERSION, COMMAND_ENCODE, COMMAND_TOKENIZE, COMMAND_INFO };
+enum command { COMMAND_HELP, COMMAND_VERSION, COMMAND_ENCODE, COMMAND_TOKENIZE, COMMAND_INFO, COMMAND_CONDITION, COMMAND_RECIPES };
 
 /* One prompt of the command line, or the place of many: from_file with the name "-" is standard input. */
 struct prompt_source {
     const char *value;
     bool from_file;
+};
+
+/* "clip_l=VALUE", or VALUE for all towers that none names: then tower is empty. */
+struct tower_value {
+    char tower[24];
+    const char *value;
+};
+
+/* As given, zeros where nothing was: penult_condition.h says what they then are. */
+struct size_options {
+    bool given;
+    uint32_t original[2], crop[2], target[2]; /* height, width; top, left */
+    double score;
 };
 
 /* Pointers are into argv; the arrays are the struct's own. topic: what help is about, or NULL. pooled holds
@@ -50,6 +63,22 @@ struct options {
     bool body;
     bool json;
     bool quiet;
+    /* of condition */
+    const char *recipe;
+    struct tower_value *models, *tokenizers, *activations;
+    size_t model_count, tokenizer_count, activation_count;
+    const char *prompt_2, *negative, *negative_2;
+    struct size_options sizes[2]; /* [negative] */
+    const char *dialect;
+    const char *wanted; /* names of tensors, with commas between them */
+    const char *check;
+    const char *conditioning_given; /* an option that a file that is checked says itself */
+    int32_t clip_skip;
+    uint32_t emphasis;
+    uint32_t max_windows; /* 0: as many as are needed */
+    uint64_t cache_bytes; /* 0: the plugin's default */
+    bool has_clip_skip;
+    bool split, skip_all, no_cache, no_hash;
 };
 
 /* Fills *options. Returns STATUS_OK, or the status to exit with after the sentence was said. options_free in any case.

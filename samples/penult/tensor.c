@@ -60,8 +60,8 @@ float tensor_value(const struct tensor *tensor, uint64_t index) {
 }
 
 struct tensor_summary tensor_summarise(const struct tensor *tensor) {
-    struct tensor_summary summary = {INFINITY, -INFINITY, 0, 0};
-    double squares = 0;
+    struct tensor_summary summary = {INFINITY, -INFINITY, 0, 0, 0};
+    double sum = 0, squares = 0;
     for (uint64_t i = 0; i < tensor->count; i++) {
         double value = (double)tensor_value(tensor, i);
         if (!isfinite(value)) {
@@ -70,8 +70,10 @@ struct tensor_summary tensor_summarise(const struct tensor *tensor) {
         }
         summary.minimum = fmin(summary.minimum, value);
         summary.maximum = fmax(summary.maximum, value);
+        sum += value;
         squares += value * value;
     }
+    summary.mean = sum / (double)(tensor->count - summary.not_finite);
     summary.rms = sqrt(squares / (double)(tensor->count - summary.not_finite));
     return summary;
 }

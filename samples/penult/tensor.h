@@ -24,7 +24,7 @@ struct tensor {
 
 /* What a person wants to know of the values. Non-finite values take no part but are counted. */
 struct tensor_summary {
-    double minimum, maximum, rms;
+    double minimum, maximum, mean, rms;
     uint64_t not_finite;
 };
 

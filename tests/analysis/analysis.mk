@@ -40,7 +40,10 @@ ASAN_PYTHON = env LD_PRELOAD=$(shell clang -print-file-name=libclang_rt.asan-$(s
 # Of the command each format, option and failure; not what waits for clocks and terminals.
 ASAN_CASES = usage_errors models_that_cannot_be_opened wrong_geometry_is_explained plugins_that_cannot_be_loaded all_files_or_none \
     info threads_and_copy kernels activation tokenizer option_forms shown formats_agree npy_names small_floats \
-    layers_from_both_ends pooled_kinds json_report heatmap sources unicode_prompts not_utf8 cut_prompts long_text empty_prompt
+    layers_from_both_ends pooled_kinds json_report heatmap sources unicode_prompts not_utf8 cut_prompts long_text empty_prompt \
+    condition_usage_errors recipes_are_listed condition_shows condition_json condition_options_reach_the_plugin condition_makes_room \
+    condition_of_many condition_models condition_failures conditioning_layout conditioning_without_a_hash conditioning_of_other_models \
+    conditioning_tampered conditioning_damaged
 .PHONY: check-asan-run
 check-asan-run: all $(UNIT_TESTS) $(B)/abi/test_misuse $(ANALYSIS_PROGRAMS)
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 CMOCKA_MESSAGE_OUTPUT=TAP B=$(B) $(PYTHON) tests/run_tests.py $(UNIT_TESTS:%="%") \

@@ -16,6 +16,12 @@ OPTIONS = {
                  "--activation", "--plugin", "--quiet"],
     "info": ["--json", "--hash", "--tensors", "--copy", "--tower", "--heads", "--tokenizer", "--open-clip", "--pad-in-text",
              "--activation", "--plugin", "--quiet"],
+    "condition": ["-m", "--model", "--prompts", "--negative", "--prompt-2", "--negative-2", "--size", "--original", "--crop", "--score",
+                  "--negative-size", "--negative-original", "--negative-crop", "--negative-score", "--dialect", "--emphasis", "--split",
+                  "--clip-skip", "--skip-all", "--tensors", "--dtype", "--out", "--no-hash", "--json", "--quiet", "--check",
+                  "--max-windows", "--cache", "--tokenizer", "--activation", "--threads", "--kernels", "--open-clip", "--pad-in-text",
+                  "--copy", "--plugin"],
+    "recipes": ["--json", "--plugin"],
 }
 
 

@@ -82,7 +82,7 @@ def read_safetensors(path):
     data = Path(path).read_bytes()
     (length,) = struct.unpack_from("<Q", data)
     equal(length % 8, 0)
-    header = json.loads(data[8:8 + length].decode("ascii"))
+    header = json.loads(data[8:8 + length].decode("utf-8"))
     metadata, tensors, end = header.pop("__metadata__", {}), {}, 0
     kinds = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I32": "<i4"}
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):

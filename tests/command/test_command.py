@@ -7,6 +7,8 @@ Needs NumPy. The cases are in the cases_ files beside this one.
 """
 import sys
 
+import cases_condition  # noqa: F401
+import cases_conditioning_file  # noqa: F401
 import cases_failures  # noqa: F401 - importing is what adds the cases
 import cases_options  # noqa: F401
 import cases_outputs  # noqa: F401
