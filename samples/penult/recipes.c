@@ -79,6 +79,12 @@ static const char *pooled_word(uint32_t value) {
                                                      : "unknown";
 }
 
+static const char *tokens_word(const penult_recipe_tower *tower) {
+    return tower->tokenizer_mode == PENULT_TOKENIZER_OPEN_CLIP ? "open_clip"
+           : tower->pad_in_text == PENULT_PAD_IS_TEXT          ? "transformers, the padding's string being text"
+                                                               : "transformers, as the tokenizer's files say";
+}
+
 static const char *unconditional_sentence(uint32_t value) {
     static const char *const words[] = {
         "that of the empty prompt", "zeros, context and pooled vector; an empty prompt that is given is encoded",
@@ -202,6 +208,10 @@ static void show_recipe(const struct recipe *recipe) {
         }
         printf("; pooled %s; padded with %s, which it %s\n", tower->pooled == PENULT_POOLED_NONE ? "none" : pooled_word(tower->pooled),
                tower->pads_with_zero ? "id 0" : "the end id", tower->key_mask ? "does not see" : "sees");
+        printf("%-14s  text read as by %s\n", "", tokens_word(tower));
+        if (tower->cut_to > 0) {
+            printf("%-14s  of an export of %" PRIu32 " blocks, which ends there, the last\n", "", tower->cut_to);
+        }
         if (tower->second_prompt) {
             printf("%-14s  takes the second prompt where one is given\n", "");
         }
@@ -238,6 +248,8 @@ static void add_json(json into, const struct recipe *recipe) {
         json_add_bool(row, "final_norm", tower->final_norm != 0);
         json_add_string(row, "pooled", tower->pooled == PENULT_POOLED_NONE ? "none" : pooled_word(tower->pooled));
         json_add_bool(row, "pads_with_zero", tower->pads_with_zero != 0);
+        json_add_string(row, "tokenizer", tower->tokenizer_mode == PENULT_TOKENIZER_OPEN_CLIP ? "open_clip" : "transformers");
+        json_add_string(row, "pad_in_text", tower->pad_in_text == PENULT_PAD_IS_TEXT ? "text" : "files");
         json_add_bool(row, "key_mask", tower->key_mask != 0);
         json_add_bool(row, "second_prompt", tower->second_prompt != 0);
         json_add_unsigned(row, "skips", tower->skips);

@@ -117,6 +117,10 @@ static int open_one(struct towers *towers, const struct options *options, uint32
                            : strcmp(activation->value, "quick_gelu") == 0 ? PENULT_QUICK_GELU
                                                                             : PENULT_GELU;
     settings->tower = name;
+    if (options->tokenizer_mode == PENULT_TOKENIZER_TRANSFORMERS && options->pad_in_text == PENULT_PAD_AS_FILES_SAY) {
+        settings->tokenizer_mode = recipe->towers[t].tokenizer_mode; /* as the recipe's host reads text */
+        settings->pad_in_text = recipe->towers[t].pad_in_text;
+    }
     if (!host_load(host, options, why, sizeof why)) {
         return say_failed("%s", why);
     }
