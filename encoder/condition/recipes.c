@@ -36,11 +36,11 @@ const struct recipe recipes[] = {
     {
         .name = "sd2@diffusers",
         .alias = "sd2",
-        .source = "Stability-AI/stablediffusion cf1d67a, FrozenOpenCLIPEmbedder, layer penultimate; diffusers' export of it has "
-                  "23 blocks, the last of which that is",
+        .source = "diffusers 58eb52c, StableDiffusionPipeline.encode_prompt, whose text encoder is an export of 23 blocks of what "
+                  "Stability-AI/stablediffusion cf1d67a, FrozenOpenCLIPEmbedder, layer penultimate, takes of 24",
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
-        .towers = {{RECIPE_CLIP_H, -2, 1, RECIPE_NO_POOLED, RECIPE_PAD_ZERO, 0, 0, RECIPE_TOKENS_OPEN_CLIP, 23}},
+        .towers = {{RECIPE_CLIP_H, -2, 1, RECIPE_NO_POOLED, RECIPE_PAD_ZERO, 0, 0, RECIPE_TOKENS_OF_FILES, 23}},
         .unconditional = RECIPE_ENCODES,
         .skip = RECIPE_SKIP_MORE,
         .skip_norm = 1,
