@@ -108,6 +108,9 @@ static bool take_tower(struct reader *reader, const json_value *entry) {
         !conditioning_whole(reader, entry, "projection", 0, 1 << 20, &projection)) {
         return json_kind(entry) == JSON_OBJECT ? false : conditioning_refuse(reader, "a tower of the manifest is not an object");
     }
+    if (!json_take_bool(json_member(entry, "second_prompt"), &tower->second_prompt)) {
+        return conditioning_refuse(reader, "the manifest's second_prompt is not true or false");
+    }
     if (tower->weights != NULL && !is_digest(tower->weights)) {
         return conditioning_refuse(reader, "the weights of a tower of the manifest are not 64 hexadecimal digits");
     }
