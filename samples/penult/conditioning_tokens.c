@@ -84,7 +84,7 @@ static bool take_tokens(struct reader *reader, const json_value *entry, uint32_t
         }
         file->token_count++;
         for (int c = 0; c < COLUMNS; c++) {
-            cells[c] = json_next(cells[c]);
+            cells[c] = json_after(cells[c]);
         }
     }
     return true;
@@ -126,7 +126,7 @@ bool conditioning_take_towers(struct reader *reader) {
     if (list == NULL || json_kind(list) != JSON_ARRAY || json_count(list) < 1 || json_count(list) > CONDITIONING_TOWERS_MAX) {
         return conditioning_refuse(reader, "the manifest has not 1 to %d towers", CONDITIONING_TOWERS_MAX);
     }
-    for (const json_value *at = json_first(list); at != NULL; at = json_next(at)) {
+    for (const json_value *at = json_first(list); at != NULL; at = json_after(at)) {
         if (!take_tower(reader, at)) {
             return false;
         }

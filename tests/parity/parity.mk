@@ -2,9 +2,8 @@
 # build) and PYTHON (one that has NumPy, default python3).
 #
 #   make parity          the plugin against transformers, every layout small, and conditioning files in the safetensors
-#                        package; REFERENCE_PYTHON=... takes an
-#                        interpreter that has the pinned packages instead of building $(B)/reference; PARITY_OPTIONS=...
-#                        goes to run.py
+#                        package; REFERENCE_PYTHON=... takes an interpreter that has the pinned packages instead of
+#                        building $(B)/reference; PARITY_OPTIONS=... goes to run.py
 #   make parity-record   the same, and writes tests/parity/RESULTS.md
 #   make parity-full     bigG's text tower at its true geometry, values and bits, in every kernel set: 12 minutes,
 #                        5.6 GB of disk, 9 GiB of memory; PARITY_FULL_OPTIONS=... goes to full.py
