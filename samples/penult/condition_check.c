@@ -166,6 +166,10 @@ static int check_recipe(struct check *check) {
             return say_failed("%s: tower %zu of the manifest is \"%s\", and that of %s is %s", check->path, t,
                               plain(file->towers[t].name, shown), recipe->info.name, recipe->towers[t].name);
         }
+        if (file->towers[t].second_prompt != (recipe->towers[t].second_prompt != 0)) {
+            return say_failed("%s: the manifest has it that %s %s second_prompt, and %s has it otherwise", check->path,
+                              recipe->towers[t].name, file->towers[t].second_prompt ? "takes a" : "takes no", recipe->info.name);
+        }
         if (file->towers[t].weights == NULL) {
             warn(check, "it was written without the hash of %s's weights: whose values it holds cannot be told", recipe->towers[t].name);
         }

@@ -49,7 +49,7 @@ static bool take_uint(struct reader *reader, const char *key, uint32_t highest, 
 static bool take_shape(const json_value *list, struct tensor *tensor) {
     tensor->rank = 0;
     tensor->count = 1;
-    for (const json_value *at = json_first(list); at != NULL; at = json_next(at)) {
+    for (const json_value *at = json_first(list); at != NULL; at = json_after(at)) {
         int64_t size;
         if (tensor->rank == TENSOR_RANK_MAX || !json_take_whole(at, 1, UINT32_MAX, &size) ||
             __builtin_mul_overflow(tensor->count, (uint64_t)size, &tensor->count)) {
@@ -95,7 +95,7 @@ static bool take_entry(struct reader *reader, const json_value *entry, unsigned 
     }
     if (json_kind(offsets != NULL ? offsets : entry) != JSON_ARRAY || json_count(offsets) != 2 ||
         !json_take_whole(json_first(offsets), 0, INT64_C(1) << 53, &begin) ||
-        !json_take_whole(json_next(json_first(offsets)), 0, INT64_C(1) << 53, &end)) {
+        !json_take_whole(json_after(json_first(offsets)), 0, INT64_C(1) << 53, &end)) {
         return conditioning_refuse(reader, "a tensor's data_offsets are not two whole numbers");
     }
     if ((uint64_t)begin != *used || end < begin || (uint64_t)(end - begin) != tensor->bytes || (uint64_t)end > size) {
@@ -109,7 +109,7 @@ static bool take_entry(struct reader *reader, const json_value *entry, unsigned 
 
 static bool take_header(struct reader *reader, unsigned char *data, uint64_t size) {
     uint64_t used = 0;
-    for (const json_value *at = json_first(reader->file->header); at != NULL; at = json_next(at)) {
+    for (const json_value *at = json_first(reader->file->header); at != NULL; at = json_after(at)) {
         if (strcmp(json_key(at), "__metadata__") != 0 && !take_entry(reader, at, data, size, &used)) {
             return false;
         }
@@ -185,7 +185,7 @@ static bool take_pair(struct reader *reader, const json_value *object, const cha
     }
     if (list == NULL || json_kind(list) != JSON_ARRAY || json_count(list) != 2 ||
         !json_take_whole(json_first(list), may_be_null, INT32_MAX, &first) ||
-        !json_take_whole(json_next(json_first(list)), may_be_null, INT32_MAX, &second)) {
+        !json_take_whole(json_after(json_first(list)), may_be_null, INT32_MAX, &second)) {
         return conditioning_refuse(reader, "the manifest's %s is not two whole numbers%s", key, may_be_null ? " or null" : "");
     }
     pair[0] = (uint32_t)first;

@@ -21,6 +21,7 @@
 struct conditioning_tower {
     const char *name, *model, *weights, *activation, *computed_with;
     uint32_t width, projection;
+    bool second_prompt;
     size_t first[2], count[2]; /* [negative] */
 };
 

@@ -84,7 +84,7 @@ static bool take_tokens(struct reader *reader, const json_value *entry, uint32_t
         }
         file->token_count++;
         for (int c = 0; c < COLUMNS; c++) {
-            cells[c] = json_next(cells[c]);
+            cells[c] = json_after(cells[c]);
         }
     }
     return true;
@@ -108,6 +108,9 @@ static bool take_tower(struct reader *reader, const json_value *entry) {
         !conditioning_whole(reader, entry, "projection", 0, 1 << 20, &projection)) {
         return json_kind(entry) == JSON_OBJECT ? false : conditioning_refuse(reader, "a tower of the manifest is not an object");
     }
+    if (!json_take_bool(json_member(entry, "second_prompt"), &tower->second_prompt)) {
+        return conditioning_refuse(reader, "the manifest's second_prompt is not true or false");
+    }
     if (tower->weights != NULL && !is_digest(tower->weights)) {
         return conditioning_refuse(reader, "the weights of a tower of the manifest are not 64 hexadecimal digits");
     }
@@ -123,7 +126,7 @@ bool conditioning_take_towers(struct reader *reader) {
     if (list == NULL || json_kind(list) != JSON_ARRAY || json_count(list) < 1 || json_count(list) > CONDITIONING_TOWERS_MAX) {
         return conditioning_refuse(reader, "the manifest has not 1 to %d towers", CONDITIONING_TOWERS_MAX);
     }
-    for (const json_value *at = json_first(list); at != NULL; at = json_next(at)) {
+    for (const json_value *at = json_first(list); at != NULL; at = json_after(at)) {
         if (!take_tower(reader, at)) {
             return false;
         }

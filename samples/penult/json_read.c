@@ -112,7 +112,7 @@ const json_value *json_first(const json_value *array_or_object) {
     return cJSON_IsArray(array_or_object) || cJSON_IsObject(array_or_object) ? array_or_object->child : NULL;
 }
 
-const json_value *json_next(const json_value *value) {
+const json_value *json_after(const json_value *value) {
     return value->next;
 }
 

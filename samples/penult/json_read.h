@@ -22,7 +22,7 @@ enum json_kind json_kind(const json_value *value);
 size_t json_count(const json_value *array_or_object);
 /* Elements and members in order; NULL behind the last. */
 const json_value *json_first(const json_value *array_or_object);
-const json_value *json_next(const json_value *value);
+const json_value *json_after(const json_value *value);
 const char *json_key(const json_value *member);
 /* NULL: there is none, or it is not an object. */
 const json_value *json_member(const json_value *object, const char *key);

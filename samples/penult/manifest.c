@@ -96,6 +96,7 @@ static void add_towers(json into, const struct conditioning *conditioning, const
         add_string(tower, "weights", towers->hashed ? towers->digests[t] : NULL);
         json_add_unsigned(tower, "width", info->width);
         json_add_unsigned(tower, "projection", info->projection);
+        json_add_bool(tower, "second_prompt", towers->recipe.towers[t].second_prompt != 0);
         json_add_string(tower, "activation", host_activation(info->activation));
         json_add_string(tower, "computed_with", info->kernels);
         add_tokens(tower, "tokens", done, t, 0);

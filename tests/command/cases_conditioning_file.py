@@ -56,6 +56,7 @@ def conditioning_layout(folder):
     equal(manifest["tensors"], {name: list(array.shape) for name, array in tensors.items()})
     equal([tower["name"] for tower in manifest["towers"]], ["clip_l", "clip_g"])
     info = penult("info", MODEL, "--hash", "--json").json()
+    equal([tower["second_prompt"] for tower in manifest["towers"]], [False, True])
     for tower in manifest["towers"]:
         equal((tower["weights"], tower["width"], tower["projection"], tower["activation"], tower["computed_with"], tower["model"]),
               (info["values"], 128, 128, "gelu", info["model"]["kernels"], "model"))
@@ -178,7 +179,8 @@ def tampered(header, manifest):
             (("sizes", "score"), "6", "score"), (("towers",), [], "towers"), (("towers", 0), 1, "tower"),
             (("towers", 0, "name"), "clip_g", "clip_g"), (("towers", 0, "name"), 1, "name"), (("towers", 0, "width"), 0, "width"),
             (("towers", 0, "width"), 64, "1 x 77 x 192"), (("towers", 1, "projection"), 0, "pooled"), (("towers", 0, "weights"), "00", "weights"),
-            (("towers", 0, "weights"), "G" * 64, "weights"), (("towers", 0, "model"), None, "model"),
+            (("towers", 0, "weights"), "G" * 64, "weights"), (("towers", 0, "model"), None, "model"), (("towers", 0, "second_prompt"), None, "second_prompt"),
+            (("towers", 0, "second_prompt"), True, "second_prompt"), (("towers", 1, "second_prompt"), False, "second_prompt"),
             (("towers", 0, "activation"), None, "activation"), (("towers", 0, "computed_with"), None, "computed_with"),
             (("towers", 0, "projection"), None, "projection"), (("towers", 0, "tokens"), KeyError, "column id"),
             (("towers", 0, "tokens", "row"), KeyError, "column row"), (("towers", 0, "tokens", "row"), [1], "columns of"),

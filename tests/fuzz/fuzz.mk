@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_RUNS ?=
 FUZZ_JOBS ?= 1
 FUZZ_REPLAY_RUNS ?= 5000
-FUZZ_TARGETS = safetensors index layout config vocab vocab_compact tokenizer_json prompt weights api
+FUZZ_TARGETS = safetensors index layout config vocab vocab_compact tokenizer_json prompt weights conditioning api
 FUZZ_TARGET ?= $(FUZZ_TARGETS)
 
 FUZZ_SHARED = $(patsubst tests/fuzz/%.c,$(B)/harness/%.o,$(wildcard tests/fuzz/fuzz.c tests/fuzz/json_mutate.c tests/fuzz/parts.c \
@@ -26,6 +26,10 @@ FUZZ_WRAPPED_api = pread open fstat stat lstat mprotect madvise pthread_create k
     workers_open workers_close workers_run worker_each
 FUZZ_MORE_api = tests/fuzz/api_encode.c tests/fuzz/api_system.c tests/fuzz/api_workers.c \
     tests/fuzz/api_world.c $(PLUGIN_OBJECTS)
+# the command's reader: what it is made of, and the decoder of UTF-8 beside the pictures
+FUZZ_MORE_conditioning = $(patsubst %,$(B)/obj/samples/%.o,penult/conditioning_file penult/conditioning_tokens penult/json_read \
+    penult/tensor picture/text picture/canvas picture/font_6x13)
+FUZZ_LIBRARIES_conditioning = -lcjson
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -O2 -g $(WARNINGS) $(HARDENING) $(CFLAGS)
 
 # The loops of the arithmetic branch on sizes alone: tracing each turn takes most of an encode's time and shows nothing.
@@ -45,7 +49,7 @@ $(B)/$(1)/$(2): tests/fuzz/fuzz_$(2).c $(FUZZ_SHARED) $(FUZZ_MORE_$(2)) $(ENGINE
 	@mkdir -p $$(@D)
 	$$(call say,FUZZ,$$@)
 	$$(Q)$$(CC) $$(FUZZ_CFLAGS) $(if $(filter fuzz,$(1)),-fsanitize=fuzzer) -o $$@ $$(filter %.c %.o,$$^) $$(BLAS_LINK) \
-	    $$(UTF8PROC) $$(patsubst %,-Wl$$(comma)--wrap=%,$$(FUZZ_WRAPPED) $$(FUZZ_WRAPPED_$(2))) -lm -pthread
+	    $$(UTF8PROC) $$(patsubst %,-Wl$$(comma)--wrap=%,$$(FUZZ_WRAPPED) $$(FUZZ_WRAPPED_$(2))) $$(FUZZ_LIBRARIES_$(2)) -lm -pthread
 endef
 $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_program,fuzz,$(target),)))
 $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_program,replay,$(target),tests/fuzz/replay.c)))

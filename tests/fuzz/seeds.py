@@ -204,6 +204,33 @@ def weights():
     yield "wrong", b"\x01\x43(ab \xc3(\xff"
 
 
+def conditioning():
+    """A manifest, a header without its metadata, data: fuzz_conditioning.c puts them together."""
+    def columns(count):
+        return {"id": list(range(count)), "weight": [1, 1.25, None][:count], "chunk": [0, 0, None][:count], "row": [1, 2, None][:count],
+                "begin": [0, 1, 2][:count], "end": [1, 2, 9][:count]}
+
+    manifest = {
+        "format": 1, "penult": "0.3.0", "recipe": "sdxl@a1111", "dialect": "a1111", "emphasis": "original", "clip_skip": -2, "split": False,
+        "skip_all": True, "prompt": "a \u732b\n", "prompt_2": None, "negative": "", "negative_2": "x",
+        "sizes": {"original": None, "crop": [0, 1], "target": [8, 9], "score": 6.5}, "negative_sizes": None, "dtype": "f32",
+        "kernels": "best", "open_clip": False, "pad_in_text": "special", "window": 4, "chunks": 1, "own_chunks": 1, "negative_chunks": 1,
+        "negative_own_chunks": 0, "negative_zero": True, "cut": 1,
+        "towers": [{"name": "clip_l", "model": "model", "weights": "ab" * 32, "width": 1, "projection": 0, "second_prompt": False, "activation": "gelu",
+                    "computed_with": "avx2", "tokens": columns(3), "negative_tokens": columns(0)}],
+        "tensors": {"prompt_embeds": [1, 4, 1], "vector": [1, 2]}}
+    header = ('{"prompt_embeds":{"dtype":"F32","shape":[1,4,1],"data_offsets":[0,16]},'
+              '"vector":{"dtype":"F32","shape":[1,2],"data_offsets":[16,24]}}')
+    yield "two", f"{json.dumps(manifest)}\0{header}\0".encode() + bytes(24)
+    other = {**manifest, "dialect": "compel", "emphasis": None, "dtype": "f16", "clip_skip": None, "sizes": None, "negative_zero": False,
+             "tensors": {"prompt_embeds": [1, 4, 1]}, "towers": [{**manifest["towers"][0], "weights": None, "negative_tokens": columns(2)}] * 4,
+             "cut": 4, "negative_own_chunks": 1}
+    yield "towers", (json.dumps(other) + '\0{"prompt_embeds":{"dtype":"F16","shape":[1,4,1],"data_offsets":[0,8]}}\0').encode() + bytes(8)
+    yield "nothing", b"{}\0{}\0"
+    yield "raw", b"\0" + b"\x02" + bytes(0) + b"\0"
+    yield "escapes", b'{"a":"\\u0000","b":[[[[{}]]]],"a":1}\0{}\0'
+
+
 def call(op, slot=0, what=0, shape=0, extra=0, content=0, flaw=0, fault=0):
     return bytes([op, slot, what, shape, extra, content, flaw, fault])
 
@@ -242,7 +269,7 @@ FINDINGS = {"safetensors": [("report_without_a_subject", declared('{"embeddings.
                                                                   '"data_offsets":[2,4]}}', 4))]}
 
 TARGETS = {"safetensors": safetensors, "index": index, "layout": layout, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json,
-           "vocab_compact": vocab_compact, "prompt": prompt, "weights": weights, "api": api}
+           "vocab_compact": vocab_compact, "prompt": prompt, "weights": weights, "conditioning": conditioning, "api": api}
 
 
 def main():

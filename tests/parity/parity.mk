@@ -1,9 +1,9 @@
 # parity.mk - the parity run and the goldens. For the Makefile at the root to include; uses B (the build folder, default
 # build) and PYTHON (one that has NumPy, default python3).
 #
-#   make parity          the plugin against transformers, and every layout small; REFERENCE_PYTHON=... takes an
-#                        interpreter that has the pinned packages instead of building $(B)/reference; PARITY_OPTIONS=...
-#                        goes to run.py
+#   make parity          the plugin against transformers, every layout small, and conditioning files in the safetensors
+#                        package; REFERENCE_PYTHON=... takes an interpreter that has the pinned packages instead of
+#                        building $(B)/reference; PARITY_OPTIONS=... goes to run.py
 #   make parity-record   the same, and writes tests/parity/RESULTS.md
 #   make parity-full     bigG's text tower at its true geometry, values and bits, in every kernel set: 12 minutes,
 #                        5.6 GB of disk, 9 GiB of memory; PARITY_FULL_OPTIONS=... goes to full.py
@@ -32,9 +32,10 @@ parity_layouts_run = $(parity_python) tests/parity/layouts.py --plugin $(B)/penu
 
 .PHONY: parity parity-record parity-full parity-full-record parity-haswell parity-layouts parity-layouts-record
 .PHONY: check-real check-golden
-parity: $(B)/penult.so
+parity: $(B)/penult.so $(B)/penult
 	$(parity_run) $(PARITY_OPTIONS)
 	$(parity_layouts_run)
+	$(parity_python) tests/parity/conditioning.py $(B)/penult $(B)/parity/conditioning
 
 parity-record: $(B)/penult.so
 	$(parity_run) --record $(PARITY_OPTIONS)
