@@ -67,7 +67,9 @@ static int take_segment(struct cutting *to, size_t index, size_t *added, struct 
     size_t count = 0;
     int status = tokenizer_body(to->tokenizer, to->text->text + segment->begin, segment->end - segment->begin, to->scratch, to->ids,
                                 to->spans, &count, fault);
-    for (size_t i = 0; i < count && !status; i++) {
+    if (status)
+        return status;
+    for (size_t i = 0; i < count; i++) {
         uint32_t begin = segment->begin + (uint32_t)to->spans[i].begin, end = segment->begin + (uint32_t)to->spans[i].end;
         struct chunk_token *token = &to->tokens[to->token_count + i];
         *token = (struct chunk_token){.id = to->ids[i], .segment = (uint32_t)index, .chunk = CHUNK_NONE,
@@ -75,7 +77,7 @@ static int take_segment(struct cutting *to, size_t index, size_t *added, struct 
         dialect_origin(to->text, begin, end, &token->begin, &token->end);
     }
     *added = count;
-    return status;
+    return 0;
 }
 
 /* ---- a1111 ---- */

@@ -166,6 +166,8 @@ static double scaled(struct decimal decimal) {
         value /= 1e22;
     if (!isfinite(value) || !(value > 0))
         return value;
+    /* the loops left it within +-22, or `value` is no number above 0 */
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
     return exponent < 0 ? value / powers[-exponent] : value * powers[exponent];
 }
 

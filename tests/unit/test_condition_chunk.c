@@ -235,6 +235,16 @@ static void masks(void **state) {
     for (size_t i = 0; i < 77; i++)
         assert_int_equal(mask[i], i != 2);
     drop(&made);
+
+    /* and ends with its last */
+    static const char before[] = "(\"7 (hello)- 7\", \"7 7\").and()";
+    memset(mask, 0xA5, sizeof mask);
+    assert_int_equal(make(*state, rules, before, sizeof before - 1, &made), 0);
+    assert_int_equal(made.chunks.count, 2);
+    assert_int_equal(chunks_mask_without(&rules, &made.text, &made.chunks, 1, mask), 1);
+    for (size_t i = 0; i < 78; i++)
+        assert_int_equal(mask[i], i == 77 ? 0xA5 : i != 2);
+    drop(&made);
 }
 
 static void refusals(void **state) {
@@ -252,6 +262,83 @@ static void refusals(void **state) {
     }
     assert_true(chunks_scratch_bytes(*state, DIALECT_TEXT_LIMIT + (size_t)1) == SIZE_MAX);
     assert_true(chunks_scratch_bytes(*state, DIALECT_TEXT_LIMIT) < SIZE_MAX);
+}
+
+/* A comma too far back is no place to begin a window at, and for a host that looks for none no comma is. */
+static void commas(void **state) {
+    static const struct {
+        size_t comma;
+        uint32_t backtrack;
+        uint32_t first; /* tokens of the first window */
+    } cases[] = {{60, 20, 61}, {55, 20, 56}, {54, 20, 75}, {60, 0, 75}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct made made;
+        char *prompt = digits(100);
+        prompt[cases[i].comma] = ',';
+        struct chunk_rules rules = chunk_rules_of(DIALECT_A1111, 0);
+        rules.backtrack = cases[i].backtrack;
+        assert_int_equal(make(*state, rules, prompt, 100, &made), 0);
+        assert_int_equal(made.chunks.count, 2);
+        assert_int_equal(made.chunks.list[0].count, cases[i].first);
+        check_whole(&made);
+        drop(&made);
+        free(prompt);
+    }
+}
+
+/* ComfyUI begins a window for a segment of few tokens that does not fit, and cuts one of many. */
+static void short_words(void **state) {
+    char *prompt = digits(100);
+    for (size_t tokens = 7; tokens <= 8; tokens++) {
+        struct made made;
+        memcpy(prompt + 70, "(", 1);
+        memcpy(prompt + 71 + tokens, ":2)", 3);
+        assert_int_equal(make(*state, chunk_rules_of(DIALECT_COMFYUI, 0), prompt, 74 + tokens, &made), 0);
+        assert_int_equal(made.chunks.count, 2);
+        assert_int_equal(made.chunks.list[0].count, tokens < 8 ? 70 : 75);
+        check_whole(&made);
+        drop(&made);
+        memset(prompt + 70, '7', 30);
+    }
+    free(prompt);
+}
+
+/* A character of several tokens is in no place to be cut at; where no word ends the window is filled. */
+static void inside_a_character(void **state) {
+    enum { FACES = 40, BYTES = 4 * FACES };
+    char prompt[BYTES + 1];
+    for (int i = 0; i < FACES; i++)
+        memcpy(prompt + 4 * i, "\xF0\x9F\x98\x80", 5);
+    struct made made;
+    struct chunk_rules rules = chunk_rules_of(DIALECT_COMPEL, 0);
+    rules.splits = 1;
+    assert_int_equal(make(*state, rules, prompt, BYTES, &made), 0);
+    assert_int_equal(made.chunks.token_count, BYTES);
+    assert_int_equal(made.chunks.list[0].count, 75);
+    check_whole(&made);
+    drop(&made);
+}
+
+/* What the tokenizer refuses comes back from every dialect, and nothing behind it is read. */
+static void not_utf8(void **state) {
+    static const char prompt[] = "(\"7 7\", \"7\").and()";
+    for (int kind = 0; kind < DIALECTS; kind++) {
+        struct dialect_text text;
+        struct chunks chunks;
+        struct chunk_rules rules = chunk_rules_of((enum dialect_kind)kind, 0);
+        void *parsed = malloc(dialect_scratch_bytes(sizeof prompt - 1));
+        void *cut = malloc(chunks_scratch_bytes(*state, sizeof prompt - 1));
+        assert_int_equal(dialect_parse(rules.kind, prompt, sizeof prompt - 1, parsed, &text, &fault), 0);
+        char *broken = malloc(text.text_bytes);
+        memcpy(broken, text.text, text.text_bytes);
+        broken[text.segments[0].begin] = '\xFF';
+        text.text = broken;
+        assert_int_equal(chunks_cut(&rules, *state, &text, cut, &chunks, &fault), FAULT_TEXT);
+        assert_names(fault.message, "UTF-8");
+        free(broken);
+        free(cut);
+        free(parsed);
+    }
 }
 
 /* Positive and negative: filled up with the empty prompt, or repeated to the common multiple. */
@@ -275,6 +362,8 @@ int main(void) {
         cmocka_unit_test(everything_accounted_for), cmocka_unit_test(cut_off),        cmocka_unit_test(rows),
         cmocka_unit_test(typed_end),                cmocka_unit_test(rounded_weights), cmocka_unit_test(weight_cut_off),
         cmocka_unit_test(masks),                    cmocka_unit_test(refusals),       cmocka_unit_test(equal),
+        cmocka_unit_test(commas),                   cmocka_unit_test(short_words),    cmocka_unit_test(inside_a_character),
+        cmocka_unit_test(not_utf8),
     };
     return cmocka_run_group_tests(tests, open_small, close_small);
 }

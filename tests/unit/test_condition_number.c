@@ -39,7 +39,7 @@ static void not_numbers(void **state) {
     (void)state;
     static const char *const texts[] = {"",     " ",     ".",   "-",    "+",       "1.2.3", "1__0", "_1",      "1_",    "1_.5", "1._5", "1e",   "e5",
                                         "1e+",  "1e_5",  "1e5_", "--1", "1 2",     "0x10",  "1f",   "infinit", "nano",  "in",   "a",    "1,5",  "\\",
-                                        "1e1.5", "\xC2\xB2", "1\xE2\x80\xA2", "+ 1", "- inf", "1e 5", "\xD9\xA1_"};
+                                        "1e1.5", "\xC2\xB2", "1\xE2\x80\xA2", "+ 1", "- inf", "1e 5", "\xD9\xA1_", "1.5_", "1\xFF"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         double value = -77;
         if (number_read(texts[i], strlen(texts[i]), &value) || value != -77)

@@ -70,6 +70,7 @@ static void refused(void **state) {
         {"{\"weight_map\":{\"a\":\"b\\u0000c\"}}", FAULT_FORMAT, "b\\x00c"},
         {"{\"weight_map\":{\"a\":\"x\",\"b\":\"x\",\"a\":\"y\"}}", FAULT_FORMAT, "\"a\" stands in weight_map twice"},
         {"{\"metadata\":{\"x\":", FAULT_FORMAT, "i.json"},
+        {"{\"metadata\":", FAULT_FORMAT, "i.json"},
         {"{\"weight_map\":{}} x", FAULT_FORMAT, "i.json"},
     };
     struct shards s;
