@@ -65,7 +65,8 @@ class PenultTextEncoder(PreTrainedModel):
         if projection and not info.projection:
             raise ValueError(f"{info.tower} has no projection; projection must be None or False")
         super().__init__(_config(info, path, tower))
-        self.placement = torch.nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False)
+        # In a module of its own, as all of a CLIPTextModel's are: hooks for offloading tell by that where inputs belong.
+        self.placement = torch.nn.ParameterList([torch.nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False)])
         self.has_projection = _has_projection(model) if projection is None else bool(projection)
         self.penult_model, self._session, self._room = model, None, 0
         self._session_options = {"threads": threads, "kernels": kernels}

@@ -87,8 +87,11 @@ class Distance:
     floats: float   # of the pictures
     bits: int       # of the pictures in 8 bits
 
+    def cells(self):
+        return self.bits, f"{self.floats:.1e}", f"{self.latents:.1e}"
+
     def __str__(self):
-        return f"{self.bits} of 255 ({self.floats:.1e} of 1); latents {self.latents:.1e}"
+        return "{} of 255 ({} of 1); latents {}".format(*self.cells())
 
 
 def distance(one, other):

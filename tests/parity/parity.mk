@@ -29,13 +29,15 @@ parity_run = $(parity_python) tests/parity/run.py --plugin $(B)/penult.so --work
 parity_full_run = $(parity_python) tests/parity/full.py --plugin $(B)/penult.so --haswell $(B)/haswell/penult.so \
 	--work $(B)/parity
 parity_layouts_run = $(parity_python) tests/parity/layouts.py --plugin $(B)/penult.so --work $(B)/parity/layouts
+parity_diffusers_run = $(parity_python) tests/parity/test_diffusers.py --plugin $(B)/penult.so --work $(B)/parity/diffusers
 
 .PHONY: parity parity-record parity-full parity-full-record parity-haswell parity-layouts parity-layouts-record
-.PHONY: check-real check-golden
+.PHONY: parity-diffusers parity-diffusers-record check-real check-golden
 parity: $(B)/penult.so $(B)/penult
 	$(parity_run) $(PARITY_OPTIONS)
 	$(parity_layouts_run)
 	$(parity_python) tests/parity/conditioning.py $(B)/penult $(B)/parity/conditioning
+	$(parity_diffusers_run) --small
 
 parity-record: $(B)/penult.so
 	$(parity_run) --record $(PARITY_OPTIONS)
@@ -57,6 +59,12 @@ parity-layouts: $(B)/penult.so
 
 parity-layouts-record: $(B)/penult.so
 	$(parity_layouts_run) --full --record $(PARITY_LAYOUTS_OPTIONS)
+
+parity-diffusers: $(B)/penult.so
+	$(parity_diffusers_run) $(PARITY_DIFFUSERS_OPTIONS)
+
+parity-diffusers-record: $(B)/penult.so
+	$(parity_diffusers_run) --record $(PARITY_DIFFUSERS_OPTIONS)
 
 check-real: $(B)/penult.so
 	@test "$(origin MODEL)" = "command line" -o "$(origin MODEL)" = environment || { echo "make check-real MODEL=path [TOWER=name]: which checkpoint?" >&2; exit 2; }

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Holds samples/diffusers_penult.py against diffusers' own pipelines, in TAP. Runs in the reference environment.
 
-    test_diffusers.py [--small] [--plugin build/penult.so] [--work build/parity/diffusers] [--only TEXT]
+    test_diffusers.py [--small] [--plugin build/penult.so] [--work build/parity/diffusers] [--only TEXT] [--record]
 
 Protects: that a StableDiffusionXLPipeline and a StableDiffusionPipeline, and those of them that begin with a picture, draw
 with Penult in the place of their text encoders what they draw with their own, to 1 of 255; and that this would show: another
 prompt, another layer, and each part of the conditioning by itself must change the picture by far more. UNet and VAE are tiny
 and random; the towers have the full geometries of CLIP-L and bigG and CLIP's own vocabulary, with --small neither. Ends with
-"N passed, N failed"; the exit status is 1 if anything failed.
+"N passed, N failed"; the exit status is 1 if anything failed. --record writes RESULTS-DIFFUSERS.md.
 """
 import argparse
 import pathlib
@@ -15,15 +15,18 @@ import shutil
 import sys
 import time
 
+import diffusers
 import torch
 import transformers
 from diffusers.utils import logging
 
 import clip_vocabulary
+import compare
 import diffusers_encoder
 import diffusers_pictures as pictures
 import towers
 from plugin import penult
+from report import versions
 from transformers import CLIPTokenizer
 
 sys.path.insert(0, str(towers.ROOT / "samples"))
@@ -32,14 +35,14 @@ import diffusers_tiny  # noqa: E402
 from diffusers_penult import PenultTextEncoder, arguments  # noqa: E402
 
 BOUND = 1        # of 255, between the two encoders' pictures
-VISIBLE = 16     # of 255, that another conditioning must make at least
+VISIBLE = 8      # of 255, that another conditioning must make at least
 FACTOR = 100     # and by which it must move the latents more than the other encoder does
 GIGABYTES = {True: 1, False: 4}  # of disk, by small or not
 
 
 class Run:
     def __init__(self, options):
-        self.options, self.count, self.failed = options, 0, 0
+        self.options, self.count, self.failed, self.rows = options, 0, 0, []
         self.library = penult.Library(options.plugin)
 
     def check(self, name, passed, detail=""):
@@ -81,11 +84,13 @@ class Run:
         reference = pictures.draw(own, call)
         found = pictures.distance(reference, pictures.draw(ours, call))
         self.check(name, found.bits <= BOUND, str(found))
+        self.rows.append((name, *found.cells()))
         return reference, found
 
     def differs(self, name, reference, other, noise):
         found = pictures.distance(reference, other)
         self.check(name, found.bits >= VISIBLE and found.latents >= FACTOR * noise.latents, str(found))
+        self.rows.append((name, *found.cells()))
 
     def kind(self, kind, make):
         began = time.monotonic()
@@ -115,14 +120,14 @@ class Run:
         right, wrong = (self.tensors(kind, own, prompt) for prompt in (pictures.CAT, pictures.DOG))
         same = pictures.distance(reference, pictures.draw(own, right))
         self.check(f"{kind.name}, its own tensors draw its own picture", same.bits == 0, str(same))
-        changes = {"the whole": wrong}
+        changes = {"conditioning": wrong}
         if kind is pictures.SDXL:
             width = own.text_encoder.config.hidden_size
             for title, columns in (("text_encoder", slice(0, width)), ("text_encoder_2", slice(width, None))):
                 mixed = right["prompt_embeds"].clone()
                 mixed[..., columns] = wrong["prompt_embeds"][..., columns]
-                changes[f"{title}'s hidden state"] = right | dict(prompt_embeds=mixed)
-            changes["the pooled vector"] = right | dict(pooled_prompt_embeds=wrong["pooled_prompt_embeds"])
+                changes[f"hidden state of {title}"] = right | dict(prompt_embeds=mixed)
+            changes["pooled vector"] = right | dict(pooled_prompt_embeds=wrong["pooled_prompt_embeds"])
         for part in [name for name in right if name.startswith("negative")]:
             changes[part] = right | {part: wrong[part]}
         for title, call in changes.items():
@@ -149,6 +154,18 @@ class Run:
                                   pictures.draw(bare, arguments(bare, arrays)))
         self.check(f"{kind.name}, named arrays, and no encoder in the pipeline", found.bits <= BOUND, str(found))
 
+    def document(self):
+        size = "small towers" if self.options.small else "the full geometries of CLIP-L and bigG"
+        with penult.Model(diffusers_tiny.SHIPPED, library=self.library) as model:
+            kernels = f"penult {self.library.version}: {model.info.kernels}"
+        return "\n\n".join([
+            "# The last run of diffusers' pipelines", f"Written by `test_diffusers.py --record`, with {size}; `README.md` says "
+            "what is compared.", f"{kernels}; diffusers {diffusers.__version__}, {versions()}",
+            f"{self.count - self.failed} passed, {self.failed} failed",
+            "The largest difference between two pictures: in 8 bits, as floats from 0 to 1, and of the latents after the last "
+            "step. First those of the pipeline's own encoders and of Penult's, then those that another conditioning makes.",
+            compare.table(self.rows, ("what", "of 255", "floats", "latents"), rule="|")]) + "\n"
+
 
 def main():
     parser = argparse.ArgumentParser(description="Compares pictures of diffusers' pipelines with Penult's encoders and with "
@@ -157,14 +174,19 @@ def main():
     parser.add_argument("--small", action="store_true", help="small towers and the shipped vocabulary")
     parser.add_argument("--plugin", default=str(build / "penult.so"))
     parser.add_argument("--work", default=str(build / "parity" / "diffusers"), help="for the pipelines (2 GB)")
+    parser.add_argument("--record", action="store_true", help="write RESULTS-DIFFUSERS.md")
     parser.add_argument("--only", default="", help="checks whose name has this in it")
     run = Run(parser.parse_args())
+    if run.options.small:
+        torch.set_num_threads(1)  # at these sizes a second one only waits
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for kind, make in ((pictures.SDXL, diffusers_tiny.make_sdxl), (pictures.SD1, diffusers_tiny.make_sd1)):
         run.kind(kind, make)
+    if run.options.record:
+        (pathlib.Path(__file__).parent / "RESULTS-DIFFUSERS.md").write_text(run.document(), encoding="utf-8")
     print(f"1..{run.count}")
     print(f"{run.count - run.failed} passed, {run.failed} failed")
     return 1 if run.failed or not run.count else 0
