@@ -280,7 +280,8 @@ def outputs_that_cannot_be_written():
         fails(wrong[:, :, ::-1], "contiguous")
         fails(np.broadcast_to(wrong[:, :1], wrong.shape), "read-only")
         fails(wrong.tolist(), "list", kind=TypeError)
-        raises(ValueError, lambda: base.condition(PROMPT, outputs={"text_mask": wrong}), "text_mask", "sdxl@diffusers", "vector")
+        raises(ValueError, lambda: base.condition(PROMPT, outputs={"text_mask": wrong}), "text_mask", "sdxl@diffusers",
+               "vector")
         raises(ValueError, lambda: base.condition(PROMPT, tensors=["promt_embeds"]), "promt_embeds")
         raises(TypeError, lambda: base.condition(PROMPT, tensors="vector", outputs=right), "outputs")
         raises(penult.PenultError, lambda: base.condition(PROMPT, tensors=()), "nothing", name="ARGUMENT")

@@ -158,7 +158,8 @@ def memory_is_what_was_measured():
                 assert made_by.info.max_windows == options.get("max_windows", 8)
     few, many = (penult.Pipeline.measure("sd1", {"clip_l": MODELS["clip_l"]}, max_windows=count) for count in (1, 16))
     assert 0 < few < many
-    raises(penult.PenultError, lambda: penult.Pipeline.measure("sdxl", {"clip_l": MODELS["clip_l"]}), "found 1", name="ARGUMENT")
+    raises(penult.PenultError, lambda: penult.Pipeline.measure("sdxl", {"clip_l": MODELS["clip_l"]}), "found 1",
+           name="ARGUMENT")
 
 
 @test
