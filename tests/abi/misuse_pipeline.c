@@ -364,7 +364,6 @@ static void describe_refusals(void **state) {
         assert_int_equal(condition->tensor(handle, 0, 1, &tensor, NULL), PENULT_E_ARGUMENT);
     }
     condition->pipeline_close((penult_pipeline *)(void *)blank);
-    condition->pipeline_close((penult_pipeline *)(void *)session);
     condition->pipeline_cancel((penult_pipeline *)(void *)blank);
     FAILED(PENULT_E_ARGUMENT, condition->pipeline_describe(pipeline, NULL, &error), &error, "info", "NULL");
     FAILED(PENULT_E_ARGUMENT, condition->tensor(pipeline, 0, 1, NULL, &error), &error, "info", "NULL");

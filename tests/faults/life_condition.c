@@ -7,8 +7,10 @@
 
 #define SHORT_TEXT "a (castle:1.3) at dawn, 8k"
 #define NEGATIVE "blurry, (sketch)0.8"
+#define OTHER "a dragon over a (lake)0.9 at noon"
+#define LAST_TURN 4
 #define MOST_TENSORS 8
-#define WINDOWS 4
+#define WINDOWS 6
 
 static const penult_condition_api *condition;
 static const char *long_prompt;
@@ -107,15 +109,20 @@ static uint32_t want_all(const struct life *life, penult_named_tensor *tensors) 
     return count;
 }
 
-/* Twice: the second time what it can comes from the cache, and every bit is the same. */
+/* Once, then other prompts, whose windows want slots of the cache that nobody has used, then the first again: whatever of it
+ * comes from the cache, every bit is the same. */
 int32_t life_condition(struct life *life) {
     penult_named_tensor tensors[MOST_TENSORS];
     penult_condition_request request = request_of(life);
+    const penult_condition_text own = request.prompt, negative = request.negative;
     uint64_t first = 0;
     request.tensor_count = want_all(life, tensors);
     request.tensor_stride = sizeof tensors[0];
     request.tensors = tensors;
-    for (int again = 0; again < 2; again++) {
+    for (size_t turn = 0; turn <= LAST_TURN; turn++) {
+        int is_other = turn > 0 && turn < LAST_TURN;
+        request.prompt = is_other ? (penult_condition_text){OTHER, strlen(OTHER) - turn} : own;
+        request.negative = is_other ? (penult_condition_text){OTHER, 8 + turn} : negative;
         memset(memory, 0, memory_bytes);
         blocks_done = 0;
         int32_t status = condition->condition(life->pipeline, &request, NULL, &life->now);
@@ -124,8 +131,8 @@ int32_t life_condition(struct life *life) {
         if (status)
             return status;
         uint64_t bits = life_mix(0, memory, memory_bytes);
-        life->dangling |= again && bits != first;
-        first = bits;
+        life->dangling |= turn == LAST_TURN && bits != first;
+        first = turn == 0 ? bits : first;
     }
     return PENULT_OK;
 }

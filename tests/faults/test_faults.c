@@ -126,8 +126,8 @@ static const struct way ways[] = {
     {"pipeline, threads by the CPUs", IN(PIPELINE_OPEN), NULL, NULL, PENULT_MAP, 0, 0, 0, 0, SESSION | COUNTING, STARTING_MAY,
      "sd1", NULL, 0},
     {"pipeline, measure", IN(PIPELINE_MEASURE), NULL, NULL, PENULT_MAP, 0, 2, 0, 0, BIT(SYSCONF), 0, "sdxl", NULL, 0},
-    {"plan", IN(PLAN), NULL, NULL, PENULT_MAP, 0, 2, 0, 0, 0, 0, "sdxl@a1111", NULL, 0},
-    {"plan, 200,000 bytes", IN(PLAN), NULL, NULL, PENULT_MAP, 0, 2, 0, 1, BIT(MADVISE), BIT(SYSCONF), "sdxl", NULL, 0},
+    {"plan", IN(PLAN), NULL, NULL, PENULT_MAP, 0, 2, 0, 0, 0, CONDITIONING, "sdxl@a1111", NULL, 0},
+    {"plan, 200,000 bytes", IN(PLAN), NULL, NULL, PENULT_MAP, 0, 2, 0, 1, BIT(MADVISE), CONDITIONING, "sdxl", NULL, 0},
     /* the cache's slots are backed when they are first used, and are done without where they cannot be */
     {"condition, mapped", IN(CONDITION), NULL, NULL, PENULT_MAP, 0, 2, 0, 0, BIT(FSTAT) | BIT(MADVISE), CONDITIONING, "sdxl@a1111",
      NULL, 0},

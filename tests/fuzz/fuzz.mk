@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_RUNS ?=
 FUZZ_JOBS ?= 1
 FUZZ_REPLAY_RUNS ?= 5000
-FUZZ_TARGETS = safetensors index layout config vocab vocab_compact tokenizer_json prompt weights conditioning api
+FUZZ_TARGETS = safetensors index layout config vocab vocab_compact tokenizer_json prompt weights conditioning condition api
 FUZZ_TARGET ?= $(FUZZ_TARGETS)
 
 FUZZ_SHARED = $(patsubst tests/fuzz/%.c,$(B)/harness/%.o,$(wildcard tests/fuzz/fuzz.c tests/fuzz/json_mutate.c tests/fuzz/parts.c \
@@ -30,6 +30,8 @@ FUZZ_MORE_api = tests/fuzz/api_encode.c tests/fuzz/api_system.c tests/fuzz/api_w
 FUZZ_MORE_conditioning = $(patsubst %,$(B)/obj/samples/%.o,penult/conditioning_file penult/conditioning_tokens penult/json_read \
     penult/tensor picture/text picture/canvas picture/font_6x13)
 FUZZ_LIBRARIES_conditioning = -lcjson
+FUZZ_WRAPPED_condition = kernels_choose workers_open workers_close workers_run worker_each
+FUZZ_MORE_condition = tests/fuzz/condition_world.c tests/fuzz/api_workers.c $(PLUGIN_OBJECTS)
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -O2 -g $(WARNINGS) $(HARDENING) $(CFLAGS)
 
 # The loops of the arithmetic branch on sizes alone: tracing each turn takes most of an encode's time and shows nothing.
@@ -56,12 +58,13 @@ $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_program,replay,$(target),tes
 
 # OpenBLAS is left out: it is not instrumented, and parsers and ABI are what is asked. Some targets go without the traces of
 # comparisons, which took 60 % of their time (a trace for each of UBSan's own checks too): the input of `api` is a table of
-# calls, in which there is nothing to match, and the mutators of `prompt`, `weights` and `vocab` hold the words that matter.
+# calls, in which there is nothing to match, and the mutators of `prompt`, `weights`, `condition` and `vocab` hold the words that
+# matter.
 FUZZ_BUILD = OPENBLAS= CC=clang
 FUZZ_TRACED = B=$(B)/fuzzing SANITIZE=address,undefined,fuzzer-no-link
 FUZZ_UNTRACED = B=$(B)/fuzzing/untraced SANITIZE=address,undefined CFLAGS=-fsanitize-coverage=inline-8bit-counters,pc-table,indirect-calls
-FUZZ_UNTRACED_TARGET = $(filter api layout prompt weights vocab,$(FUZZ_TARGET))
-FUZZ_TRACED_TARGET = $(filter-out api layout prompt weights vocab,$(FUZZ_TARGET))
+FUZZ_UNTRACED_TARGET = $(filter api condition layout prompt weights vocab,$(FUZZ_TARGET))
+FUZZ_TRACED_TARGET = $(filter-out api condition layout prompt weights vocab,$(FUZZ_TARGET))
 FUZZ_HOME = $(B)/fuzzing/fuzz
 
 .PHONY: fuzz fuzz-programs fuzz-replay fuzz-replay-run

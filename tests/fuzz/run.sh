@@ -17,7 +17,7 @@ mkdir -p "$corpus" "$directory/findings/$target" "$directory/log"
 log=$directory/log/$target.$seed.txt
 
 case $target in
-prompt | weights) most=512 ;;
+prompt | weights | condition) most=512 ;;
 api) most=192 ;;
 config) most=1024 ;;
 layout) most=512 ;;

@@ -231,6 +231,38 @@ def conditioning():
     yield "escapes", b'{"a":"\\u0000","b":[[[[{}]]]],"a":1}\0{}\0'
 
 
+RECIPES = 13
+
+
+def options(recipe=0, dialect=0, more=0, model=0, windows=12, cache=2, given=15, skip=None, dtype=0, sizes=0, wanted=255, cancel=0):
+    return bytes([recipe, dialect | more << 3, model | (windows - 1) << 2 | cache << 6, given | (skip is not None) << 4 | dtype << 6,
+                  (skip or 0) & 255, wanted, sizes | cancel << 6])
+
+
+def condition():
+    texts = b"a (photo:1.2) of a cat, 8k\0blurry\0a (dog)0.5\0"
+    for recipe in range(RECIPES):
+        yield f"recipe_{recipe}", options(recipe, model=recipe % 2) + texts
+        yield f"alone_{recipe}", options(recipe, given=1) + b"a photo"
+        for skip in (-3, -1, 0, 1, 2, 9):
+            yield f"skip_{recipe}_{skip}", options(recipe, model=1, skip=skip, more=4) + texts
+    for i, text in enumerate(WEIGHTS):
+        for dialect in range(5):
+            for recipe in (0, 2):
+                yield f"{i}_{dialect}_{recipe}", options(recipe, dialect, model=1) + text.encode()[:240] + b"\0(x:0.5) y+"
+        yield f"long_{i}", options(2, 1 + i % 4, more=8 if i % 4 == 3 else 0) + text.encode() * 3 + b"\0" + text.encode()
+    for emphasis in range(4):
+        yield f"emphasis_{emphasis}", options(5, 2, more=emphasis, model=1) + b"(a:1.3) [b] BREAK (c:-1)\0(d:0.5)"
+    for more in (1, 8, 17, 24):
+        yield f"refused_{more}", options(2, 1, more=more | 16) + texts
+    for cache in range(4):
+        yield f"cache_{cache}", options(2, model=1, cache=cache, windows=4, cancel=cache) + texts
+    for sizes in range(8):
+        yield f"sizes_{sizes}", options(2, model=1, sizes=sizes | (7 - sizes) << 3, skip=sizes, dtype=sizes % 3, wanted=0xF0) + texts
+    yield "broken", options(9, model=2) + texts
+    yield "not_text", options(2, 4, model=1) + b"a \xff\0b"
+
+
 def call(op, slot=0, what=0, shape=0, extra=0, content=0, flaw=0, fault=0):
     return bytes([op, slot, what, shape, extra, content, flaw, fault])
 
@@ -269,7 +301,8 @@ FINDINGS = {"safetensors": [("report_without_a_subject", declared('{"embeddings.
                                                                   '"data_offsets":[2,4]}}', 4))]}
 
 TARGETS = {"safetensors": safetensors, "index": index, "layout": layout, "config": config, "vocab": vocab, "tokenizer_json": tokenizer_json,
-           "vocab_compact": vocab_compact, "prompt": prompt, "weights": weights, "conditioning": conditioning, "api": api}
+           "vocab_compact": vocab_compact, "prompt": prompt, "weights": weights, "conditioning": conditioning, "condition": condition,
+           "api": api}
 
 
 def main():

@@ -18,7 +18,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "penult.h"
+#include "penult_condition.h"
 
 struct penult_model {
     void *pages;
@@ -253,9 +253,39 @@ static int32_t encode_text(penult_session *session, const penult_text_request *r
     return PENULT_OK;
 }
 
+/* ---- penult.condition/1: as much of it as test_contract calls ------------------------------------------------------- */
+
+static int32_t pipeline_open(const penult_pipeline_params *params, penult_pipeline **out, penult_error *error) {
+    penult_session_params session = {.threads = params->threads * params->model_count + (bad("a pipeline's thread too many") ? 1 : 0)};
+    return session_open(NULL, &session, (penult_session **)(void *)out, error);
+}
+
+static void pipeline_close(penult_pipeline *pipeline) {
+    session_close((penult_session *)(void *)pipeline);
+}
+
+static int32_t condition(penult_pipeline *pipeline, const penult_condition_request *request, penult_condition_result *result,
+                         penult_error *error) {
+    penult_text_request text = {.progress = request->progress, .user = request->user};
+    (void)pipeline, (void)result;
+    if (bad("a flag while conditioning")) {
+        volatile double third = 1;
+        third /= 3;
+    }
+    if (bad("errno while conditioning") && !request->progress)
+        errno = EXDEV;
+    if (bad("a mapping while conditioning") && pages() == MAP_FAILED)
+        abort();
+    return encode_text(NULL, &text, NULL, error);
+}
+
+static const penult_condition_api condition_api = {
+    .struct_size = sizeof(penult_condition_api), .version = 1, .pipeline_open = pipeline_open, .pipeline_close = pipeline_close,
+    .condition = condition,
+};
+
 static const void *extension(const char *id) {
-    (void)id;
-    return NULL;
+    return strcmp(id, PENULT_CONDITION) == 0 ? &condition_api : NULL;
 }
 
 static int32_t model_hash(const penult_model *model, uint8_t *digest,

@@ -5,14 +5,16 @@
  * library says; requests are otherwise passed on as they are, so that a wrong one is wrong in the same way. Knows the
  * ABI; what is compared is guard.c's and state.c's. */
 #include <dlfcn.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "guard.h"
-#include "penult.h"
+#include "penult_condition.h"
 
 static const penult_entry_point *real_entry;
 static const penult_api *real;
+static const penult_condition_api *real_condition;
 
 /* ---- callbacks ------------------------------------------------------------------------------------------------------ */
 
@@ -149,12 +151,115 @@ static int32_t encode_text(penult_session *session, const penult_text_request *r
     return status;
 }
 
+/* ---- the table of penult.condition/1 -------------------------------------------------------------------------------- */
+
+static int32_t recipe(uint32_t index, const char *name, penult_recipe_info *info, penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "recipe");
+    int32_t status = real_condition->recipe(index, name, info, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static int32_t recipe_tower(const char *name, uint32_t tower, penult_recipe_tower *info, penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "recipe_tower");
+    int32_t status = real_condition->recipe_tower(name, tower, info, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static int32_t pipeline_measure(const penult_pipeline_params *params, uint64_t *bytes, penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "pipeline_measure");
+    int32_t status = real_condition->pipeline_measure(params, bytes, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static int32_t pipeline_open(const penult_pipeline_params *params, penult_pipeline **out, penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "pipeline_open");
+    int32_t status = real_condition->pipeline_open(params, out, error);
+    int good = status == PENULT_OK;
+    /* as many threads for each tower as were asked for; an older host's params end before it says how many */
+    int says = good && params->struct_size >= offsetof(penult_pipeline_params, max_windows) && params->threads;
+    guard_end(&guard, good, good ? EFFECT_OPEN : EFFECT_NONE, good ? *out : NULL,
+              says ? (int64_t)params->threads * params->model_count : good ? -1 : 0);
+    return status;
+}
+
+static void pipeline_close(penult_pipeline *pipeline) {
+    struct guard guard;
+    guard_begin(&guard, "pipeline_close");
+    real_condition->pipeline_close(pipeline);
+    guard_end(&guard, 1, EFFECT_CLOSE, pipeline, 0);
+}
+
+static int32_t pipeline_describe(const penult_pipeline *pipeline, penult_pipeline_info *info, penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "pipeline_describe");
+    int32_t status = real_condition->pipeline_describe(pipeline, info, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static int32_t tensor(const penult_pipeline *pipeline, uint32_t index, uint32_t chunks, penult_tensor_info *info,
+                      penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "tensor");
+    int32_t status = real_condition->tensor(pipeline, index, chunks, info, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static int32_t plan(penult_pipeline *pipeline, const penult_condition_request *request, penult_condition_result *result,
+                    penult_error *error) {
+    struct guard guard;
+    guard_begin(&guard, "plan");
+    int32_t status = real_condition->plan(pipeline, request, result, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static int32_t condition(penult_pipeline *pipeline, const penult_condition_request *request, penult_condition_result *result,
+                         penult_error *error) {
+    struct guard guard;
+    _Alignas(16) unsigned char room[COPY_ROOM];
+    struct passed_on to = {.guard = &guard};
+    penult_condition_request *own = copy_of(request, sizeof *own, room);
+    if (own && own->progress) {
+        to = (struct passed_on){&guard, NULL, own->progress, own->user};
+        own->progress = progress;
+        own->user = &to;
+        request = own;
+    }
+    guard_begin(&guard, "condition");
+    int32_t status = real_condition->condition(pipeline, request, result, error);
+    guard_end(&guard, status == PENULT_OK, EFFECT_NONE, NULL, 0);
+    return status;
+}
+
+static void pipeline_cancel(penult_pipeline *pipeline) {
+    struct guard guard;
+    guard_begin(&guard, "pipeline_cancel");
+    real_condition->pipeline_cancel(pipeline);
+    guard_end(&guard, 1, EFFECT_NONE, NULL, 0);
+}
+
+static const penult_condition_api condition_api = {
+    .struct_size = sizeof(penult_condition_api), .version = 1,
+    .recipe = recipe, .recipe_tower = recipe_tower, .pipeline_measure = pipeline_measure, .pipeline_open = pipeline_open,
+    .pipeline_close = pipeline_close, .pipeline_describe = pipeline_describe, .tensor = tensor, .plan = plan,
+    .condition = condition, .pipeline_cancel = pipeline_cancel,
+};
+
 static const void *extension(const char *id) {
     struct guard guard;
     guard_begin(&guard, "extension");
     const void *table = real->extension(id);
     guard_end(&guard, 1, EFFECT_NONE, NULL, 0);
-    return table;
+    return table && table == real_condition ? &condition_api : table;
 }
 
 static int32_t model_hash(const penult_model *model, uint8_t *digest,
@@ -218,6 +323,7 @@ const penult_entry_point *penult_entry(void) {
     real = real_entry ? real_entry->get_api(PENULT_ABI_VERSION) : NULL;
     if (!real)
         return NULL;
+    real_condition = real->extension(PENULT_CONDITION);
     api.struct_size = real->struct_size;
     api.abi_minor = real->abi_minor;
     return &entry;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../memory/host.h"
+#include "penult_condition.h"
 
 static const struct {
     const char *deed, *call, *seen;
@@ -60,6 +61,11 @@ static const struct {
     {"a thread stays", "session_close", "threads"},
     {"rounding in a callback", "encode_text", "rounding"},
     {"umask at load", "dlopen", "umask"},
+    {"a pipeline's thread too many", "pipeline_open", "threads"},
+    {"rounding in a callback", "condition", "rounding"},
+    {"a flag while conditioning", "condition", "floating-point mode or flags"},
+    {"errno while conditioning", "condition", "errno"},
+    {"a mapping while conditioning", "condition", "bytes of private mappings"},
     {NULL, NULL, NULL},
 };
 
@@ -110,6 +116,18 @@ static void host(char **argv, int32_t (*progress)(void *, const penult_progress 
     if (api->encode_text(session, &request, NULL, &error) != PENULT_OK)
         _exit(6);
     api->session_close(session);
+    const penult_condition_api *condition = api->extension(PENULT_CONDITION);
+    penult_pipeline *pipeline;
+    penult_pipeline_params of = {.struct_size = sizeof of, .model_count = 2, .threads = 1};
+    penult_condition_request prompt = {.struct_size = sizeof prompt, .progress = progress};
+    if (!condition || condition->pipeline_open(&of, &pipeline, &error) != PENULT_OK)
+        _exit(7);
+    if (condition->condition(pipeline, &prompt, NULL, &error) != PENULT_OK)
+        _exit(8);
+    prompt.progress = NULL; /* what a callback of the host's did is nobody's breach, so here is a call without one */
+    if (condition->condition(pipeline, &prompt, NULL, &error) != PENULT_OK)
+        _exit(9);
+    condition->pipeline_close(pipeline);
     api->model_close(model);
     _exit(0);
 }
