@@ -42,6 +42,7 @@ const struct recipe recipes[] = {
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
         .towers = {H_CONTEXT(-2, 1)},
+        .cut_layers = 23,
         .unconditional = RECIPE_ENCODES,
         .skip = RECIPE_SKIP_MORE,
         .skip_norm = 1,
@@ -53,6 +54,7 @@ const struct recipe recipes[] = {
         .source = "diffusers 58eb52c, StableDiffusionXLPipeline.encode_prompt, force_zeros_for_empty_prompt",
         .dialect = DIALECT_PLAIN,
         SDXL_BASE,
+        .second_falls_back = 1,
         .unconditional = RECIPE_ZEROS_IF_ABSENT,
         .skip = RECIPE_SKIP_MORE,
         .skip_towers = 3,
@@ -97,10 +99,11 @@ const struct recipe recipes[] = {
     {
         .name = "sdxl-refiner@diffusers",
         .alias = "sdxl-refiner",
-        .source = "diffusers 58eb52c, StableDiffusionXLImg2ImgPipeline; sgm 0ad7de9, sd_xl_refiner.yaml",
+        .source = "diffusers 58eb52c, StableDiffusionXLImg2ImgPipeline, which without a first tower gives the second the first "
+                  "prompt and looks at no second; sgm 0ad7de9, sd_xl_refiner.yaml",
         .dialect = DIALECT_PLAIN,
         .tower_count = 1,
-        .towers = {G_BOTH(-2, 0, RECIPE_PAD_ZERO, 0, 1)},
+        .towers = {G_BOTH(-2, 0, RECIPE_PAD_ZERO, 0, 0)},
         .unconditional = RECIPE_ENCODES,
         .sizes = FIVE_SIZES,
         .skip = RECIPE_SKIP_MORE,
@@ -115,6 +118,7 @@ const struct recipe recipes[] = {
         .towers = {{RECIPE_CLIP_L, -2, 0, RECIPE_PROJECTED_IF_ANY, RECIPE_PAD_END, 0, 0},
                    G_BOTH(-2, 0, RECIPE_PAD_ZERO, 0, 1)},
         .context_width = 4096,
+        .second_falls_back = 1,
         .unconditional = RECIPE_ENCODES,
         .skip = RECIPE_SKIP_MORE,
         .skip_towers = 3,
@@ -174,8 +178,9 @@ const struct recipe *recipe_find(const char *name, size_t size) {
 int recipe_layer(const struct recipe *recipe, unsigned index, int has_skip, int skip, int optional, int negative, unsigned layers,
                  int *layer, int *norm, struct fault *fault) {
     const struct recipe_tower *tower = &recipe->towers[index];
+    int own = recipe->cut_layers == layers ? -1 : tower->layer;
     unsigned moved = recipe->skip_towers | (optional ? recipe->skip_asked : 0);
-    *layer = tower->layer;
+    *layer = own;
     *norm = tower->norm;
     if (!has_skip)
         return 0;
@@ -184,14 +189,14 @@ int recipe_layer(const struct recipe *recipe, unsigned index, int has_skip, int 
     /* counted from -1; an index is one already */
     int64_t wanted = recipe->skip == RECIPE_SKIP_INDEX ? (int64_t)skip
                      : recipe->skip == RECIPE_SKIP_LAYER ? -(int64_t)skip
-                                                         : (int64_t)tower->layer - skip;
+                                                         : (int64_t)own - skip;
     int backwards = recipe->skip == RECIPE_SKIP_MORE && skip < 0;
     if (backwards || wanted > -1 || wanted < -(int64_t)layers)
         return fault_set(fault, FAULT_ARGUMENT, "clip skip %d: found no such layer in a tower of %u, as %s counts them", skip, layers,
                          recipe->name);
     if ((moved >> index & 1) && (!negative || recipe->skips_negative)) {
         *layer = (int)wanted;
-        *norm = wanted == tower->layer ? tower->norm : recipe->skip_norm;
+        *norm = wanted == own ? tower->norm : recipe->skip_norm;
     }
     return 0;
 }
