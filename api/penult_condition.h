@@ -203,7 +203,8 @@ typedef struct penult_condition_sizes {
                                               aesthetic score */
 
 /* prompt           not given: the empty text.
- * prompt_2         for the towers that take a second prompt; not given: `prompt`.
+ * prompt_2         for the towers that take a second prompt; not given: `prompt`. Diffusers takes one that is empty for one
+ *                  that is not given, and so do its recipes; negative_2 likewise.
  * negative         not given: see penult_recipe_info.unconditional.
  * negative_2       not given: `negative`. Given without `negative`, which then is the empty text: what diffusers makes of it.
  * sizes            a recipe without time ids wants zeros. original 0: as target. target 0: as original; both 0: 1024 (diffusers'

@@ -307,7 +307,7 @@ class Pipeline:
         """Fills the tensors of one prompt and its negative.
 
         prompt, negative   str, or bytes of UTF-8; negative None: not given, and the recipe's rule (Recipe.unconditional)
-        prompt_2, negative_2   for towers that take a second prompt; None: as the first
+        prompt_2, negative_2   for towers that take a second prompt; None, and "" in diffusers' recipes: as the first
         original_size, crop, target_size   (height, width), (top, left), (height, width), for recipes with time ids. An
                            original or a target that is None is the other one, and (1024, 1024) where both are
         aesthetic_score    None: 6.0, and 2.5 for the negative

@@ -88,6 +88,7 @@ struct recipe {
     unsigned tower_count;
     struct recipe_tower towers[RECIPE_TOWERS];
     unsigned context_width; /* zeros on the right up to this width; 0: as wide as the towers make it */
+    int second_falls_back;  /* a second prompt that is given and empty counts as absent: Python's `prompt_2 or prompt` */
     enum recipe_unconditional unconditional;
     enum recipe_size sizes[RECIPE_SIZES + 1]; /* behind the pooled vector, 256 numbers each (size_embedding.h); none: END */
     enum recipe_skip skip;

@@ -75,6 +75,9 @@ static void skips(void **state) {
         {"sdxl@a1111", 0, 12, 1, 4, 0, 0, -2, 0},   {"sdxl@a1111", 1, 32, 1, 4, 1, 0, -2, 0},   {"sdxl@comfyui", 0, 12, 1, -2, 0, 0, -2, 0},
         {"sdxl@comfyui", 1, 32, 1, -4, 0, 1, -4, 0}, {"sd2", 0, 24, 0, 0, 0, 0, -2, 1}, {"sd2", 0, 23, 0, 0, 0, 0, -1, 1}, {"sd2", 0, 23, 1, 1, 0, 0, -2, 1},       {"cascade-prior", 0, 32, 0, 0, 0, 0, -1, 0},
         {"kandinsky2.2-prior", 0, 32, 0, 0, 0, 1, -1, 1}, {"sd3", 1, 32, 1, 2, 0, 0, -4, 0},    {"sdxl@comfyui", 0, 12, 1, -12, 0, 0, -12, 0},
+        /* diffusers' export of SD 2.x ends at its penultimate block */
+        {"sd2", 0, 23, 0, 0, 0, 0, -1, 1},          {"sd2", 0, 23, 1, 0, 0, 0, -1, 1},          {"sd2", 0, 23, 1, 1, 0, 0, -2, 1},
+        {"sd2", 0, 24, 1, 1, 0, 0, -3, 1},          {"sd2", 0, 23, 1, 2, 0, 1, -1, 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int layer = 77, norm = 77;
