@@ -95,6 +95,8 @@ struct pipeline {
 };
 
 /* reading.c */
+/* The text that a side's tower takes: the second one where there is one, and an empty negative where only its second is given. */
+struct pipeline_text reading_text(const struct pipeline *p, const struct pipeline_request *request, unsigned side, int second);
 void reading_lay_out(struct pipeline *p, struct arena *arena, size_t bytes[SIDES][2], void *scratch[RECIPE_TOWERS][SIDES][2]);
 int reading_back(struct pipeline *p, size_t bytes);
 int reading_take(struct pipeline *p, const struct pipeline_request *request, struct fault *fault);

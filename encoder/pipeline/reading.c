@@ -29,8 +29,7 @@ int reading_back(struct pipeline *p, size_t bytes) {
     return 1;
 }
 
-/* The text that a side's tower takes: the second one where there is one, and an empty negative where only its second is given. */
-static struct pipeline_text text_of(const struct pipeline *p, const struct pipeline_request *request, unsigned side, int second) {
+struct pipeline_text reading_text(const struct pipeline *p, const struct pipeline_request *request, unsigned side, int second) {
     const struct pipeline_text *texts = request->texts[side];
     int counts = texts[1].text && (texts[1].bytes || !p->params.recipe->second_falls_back);
     struct pipeline_text text = second && counts ? texts[1] : texts[0];
@@ -46,7 +45,7 @@ static int negative_is_zero(const struct pipeline *p, const struct pipeline_requ
     case RECIPE_ZEROS_ALWAYS:
         return 1;
     case RECIPE_ZEROS_IF_EMPTY:
-        return text_of(p, request, 1, 0).bytes == 0 && text_of(p, request, 1, 1).bytes == 0;
+        return reading_text(p, request, 1, 0).bytes == 0 && reading_text(p, request, 1, 1).bytes == 0;
     case RECIPE_ZEROS_IF_ABSENT:
         /* diffusers asks for the first text alone */
         return !request->texts[1][0].text;
@@ -107,7 +106,7 @@ static int read_all(struct pipeline *p, const struct pipeline_request *request, 
             status = recipe_layer(recipe, t, request->has_skip, request->skip, p->params.skip_all, (int)side,
                                   tower->clip->geometry.layers, &reading->layer, &reading->norm, fault);
             if (!status && (side == 0 || (!p->negative_is_zero && (recipe->unconditional != RECIPE_NONE || is_given(request, 1)))))
-                status = read_one(p, tower, side, text_of(p, request, side, tower->recipe->second_prompt), scratch[t][side], fault);
+                status = read_one(p, tower, side, reading_text(p, request, side, tower->recipe->second_prompt), scratch[t][side], fault);
         }
     }
     return status;
@@ -138,7 +137,7 @@ int reading_take(struct pipeline *p, const struct pipeline_request *request, str
     struct arena arena = {.base = p->text_pages};
     for (unsigned side = 0; side < SIDES; side++) {
         for (int second = 0; second < 2; second++) {
-            bytes[side][second] = text_of(p, request, side, second).bytes;
+            bytes[side][second] = reading_text(p, request, side, second).bytes;
             if (bytes[side][second] > p->params.max_text_bytes)
                 return fault_set(fault, FAULT_LIMIT, "%s%s has %zu bytes; the pipeline was opened for max_text_bytes %zu",
                                  side ? "negative" : "prompt", second ? "_2" : "", bytes[side][second], p->params.max_text_bytes);

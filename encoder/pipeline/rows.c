@@ -86,13 +86,13 @@ static uint32_t add_empty(struct pipeline *p, struct tower *tower, struct wish w
 }
 
 /* The prompt as typed, signs and all, cut at one window. */
-static int add_plain(struct pipeline *p, struct tower *tower, const struct pipeline_text *text, struct wish wish, uint32_t *row,
+static int add_plain(struct pipeline *p, struct tower *tower, struct pipeline_text text, struct wish wish, uint32_t *row,
                      struct fault *fault) {
     struct token_frame frame;
     int32_t *ids = next_ids(tower);
     wish.flags = PIPELINE_WINDOW_PLAIN;
     wish.layer = wish.norm = 0;
-    int status = tokenizer_frame(tower->clip->tokenizer, text->text ? text->text : "", text->bytes, p->frame_scratch, tower->tokens,
+    int status = tokenizer_frame(tower->clip->tokenizer, text.text, text.bytes, p->frame_scratch, tower->tokens,
                                  ids, NULL, &frame, fault);
     if (status)
         return status;
@@ -185,10 +185,9 @@ static int take_side(struct pipeline *p, struct tower *tower, const struct pipel
     if (!pooled)
         return 0;
     wish = (struct wish){.wants_pooled = 1, .negative = side};
-    const struct pipeline_text *texts = request->texts[side];
     int status = 0;
     if (dialect->pools_plain)
-        status = add_plain(p, tower, &texts[tower->recipe->second_prompt && texts[1].text], wish, &reading->pooled, fault);
+        status = add_plain(p, tower, reading_text(p, request, side, tower->recipe->second_prompt), wish, &reading->pooled, fault);
     else
         reading->pooled = add_window(p, tower, reading, 0, &wish);
     if (!status && reading->pooled == ROW_NONE)
