@@ -56,7 +56,7 @@ static const char *plain(const char *word, char out[64]) {
     return out;
 }
 
-static int read_file(struct check *check) {
+static bool read_file(struct check *check) {
     struct stat about;
     char why[256];
     int file = open(check->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -65,12 +65,14 @@ static int read_file(struct check *check) {
         if (file >= 0) {
             close(file);
         }
-        return say_failed("%s could not be read: %s", check->path, strerror(reason));
+        say_failed("%s could not be read: %s", check->path, strerror(reason));
+        return false;
     }
     if (!S_ISREG(about.st_mode) || about.st_size > FILE_MAX) {
         close(file);
-        return say_failed("%s is %s", check->path, S_ISREG(about.st_mode) ? "larger than 4 GiB, which no conditioning file is"
+        say_failed("%s is %s", check->path, S_ISREG(about.st_mode) ? "larger than 4 GiB, which no conditioning file is"
                                                                          : "not a regular file");
+        return false;
     }
     check->bytes = malloc((size_t)about.st_size + 1);
     ssize_t got = 1;
@@ -82,12 +84,14 @@ static int read_file(struct check *check) {
     int reason = errno;
     close(file);
     if (check->bytes == NULL || got < 0) {
-        return say_failed("%s could not be read: %s", check->path, strerror(reason));
+        say_failed("%s could not be read: %s", check->path, strerror(reason));
+        return false;
     }
     if (!conditioning_file_read(&check->file, check->bytes, check->size, why, sizeof why)) {
-        return say_failed("%s: %s", check->path, why);
+        say_failed("%s: %s", check->path, why);
+        return false;
     }
-    return STATUS_OK;
+    return true;
 }
 
 /* ---- against the recipe ---- */
@@ -380,7 +384,7 @@ int conditioning_check(const struct options *options) {
     }
     check->options = options;
     check->path = options->check;
-    int status = read_file(check);
+    int status = read_file(check) ? STATUS_OK : STATUS_FAILED;
     if (status == STATUS_OK) {
         apply(check);
         /* a name that is shown, and one of the table */

@@ -65,20 +65,14 @@ static bool take_token(const struct conditioning_file *file, const json_value *c
 static bool take_tokens(struct reader *reader, const json_value *entry, uint32_t tower, uint32_t negative) {
     struct conditioning_file *file = reader->file;
     struct conditioning_tower *to = &file->towers[tower];
-    const json_value *cells[COLUMNS];
+    const json_value *cells[COLUMNS] = {NULL};
     if (!find_columns(reader, json_member(entry, side_names[negative]), side_names[negative], cells, &to->count[negative])) {
         return false;
     }
     size_t count = to->count[negative];
     to->first[negative] = file->token_count;
-    /* there are as many cells in the text as this is larger than before */
-    penult_condition_token *grown = realloc(file->tokens, (file->token_count + count + 1) * sizeof *grown);
-    if (grown == NULL) {
-        return conditioning_refuse(reader, "there is no memory for its %zu tokens", file->token_count + count);
-    }
-    file->tokens = grown;
     for (size_t i = 0; i < count; i++) {
-        if (!take_token(file, cells, tower, negative, &grown[file->token_count])) {
+        if (!take_token(file, cells, tower, negative, &file->tokens[file->token_count])) {
             return conditioning_refuse(reader, "token %zu of the manifest's %s of tower %u has a number that cannot be", i,
                                        side_names[negative], tower);
         }
@@ -120,11 +114,27 @@ static bool take_tower(struct reader *reader, const json_value *entry) {
     return take_tokens(reader, entry, index, 0) && take_tokens(reader, entry, index, 1);
 }
 
+/* Of all towers; each has a cell of its own in the text. */
+static size_t count_tokens(const json_value *list) {
+    size_t count = 0;
+    for (const json_value *at = json_first(list); at != NULL; at = json_after(at)) {
+        for (int side = 0; side < 2; side++) {
+            const json_value *ids = json_member(json_member(at, side_names[side]), column_names[COLUMN_ID]);
+            count += ids != NULL ? json_count(ids) : 0;
+        }
+    }
+    return count;
+}
+
 bool conditioning_take_towers(struct reader *reader) {
     const json_value *list = json_member(reader->file->manifest, "towers");
     uint64_t cut = 0;
     if (list == NULL || json_kind(list) != JSON_ARRAY || json_count(list) < 1 || json_count(list) > CONDITIONING_TOWERS_MAX) {
         return conditioning_refuse(reader, "the manifest has not 1 to %d towers", CONDITIONING_TOWERS_MAX);
+    }
+    reader->file->tokens = calloc(count_tokens(list) + 1, sizeof *reader->file->tokens);
+    if (reader->file->tokens == NULL) {
+        return conditioning_refuse(reader, "there is no memory for its %zu tokens", count_tokens(list));
     }
     for (const json_value *at = json_first(list); at != NULL; at = json_after(at)) {
         if (!take_tower(reader, at)) {
