@@ -93,7 +93,7 @@ check-valgrind:
 	@command -v valgrind >/dev/null || { echo "check-valgrind needs valgrind: apt-get install valgrind" >&2; exit 1; }
 	@$(MAKE) --no-print-directory B=$(B)/an-valgrind HARDENING= check-valgrind-run
 check-valgrind-run: all $(VALGRIND_TESTS) $(B)/abi/test_misuse $(B)/analysis/test_edges $(FAULT_MODELS)/made
-	@TEST_LIMIT=3600 CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(VALGRIND_TESTS:%="$(VALGRIND) %") \
+	@TEST_LIMIT=$(or $(TEST_LIMIT),7200) CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(VALGRIND_TESTS:%="$(VALGRIND) %") \
 	    "$(VALGRIND) $(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
 	    "$(VALGRIND) $(B)/abi/test_misuse $(B)/penult.so $(FAULT_MODELS)/narrow"
 
