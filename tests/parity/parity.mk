@@ -11,6 +11,9 @@
 #   make parity-layouts  every layout at full size, against the library whose layout it is: 20 minutes, 10 GB of disk, 13 GiB
 #                        of memory; PARITY_LAYOUTS_OPTIONS=... goes to layouts.py
 #   make parity-layouts-record   the same, and writes tests/parity/RESULTS-LAYOUTS.md
+#   make parity-condition   every recipe against the hosts that make it, at full geometry: 10 minutes of two CPUs, 2.5 GB of disk,
+#                        10 GiB of memory; PARITY_CONDITION_OPTIONS=... goes to condition.py. make parity runs it narrow
+#   make parity-condition-record   the same, and writes tests/parity/RESULTS-CONDITION.md
 #   make check-real MODEL=path [TOWER=name] [ACTIVATION=gelu]   your checkpoint in Penult and in a reference library
 #   make check-golden    the plugin against recorded values; needs no torch
 
@@ -20,6 +23,7 @@ REFERENCE_PYTHON ?=
 PARITY_OPTIONS ?=
 PARITY_FULL_OPTIONS ?=
 PARITY_LAYOUTS_OPTIONS ?=
+PARITY_CONDITION_OPTIONS ?=
 TOWER ?=
 ACTIVATION ?=
 
@@ -30,18 +34,21 @@ parity_full_run = $(parity_python) tests/parity/full.py --plugin $(B)/penult.so 
 	--work $(B)/parity
 parity_layouts_run = $(parity_python) tests/parity/layouts.py --plugin $(B)/penult.so --work $(B)/parity/layouts
 parity_diffusers_run = $(parity_python) tests/parity/test_diffusers.py --plugin $(B)/penult.so --work $(B)/parity/diffusers
+parity_condition_run = $(parity_python) tests/parity/condition.py --plugin $(B)/penult.so --work $(B)/parity/condition
 
 .PHONY: parity parity-record parity-full parity-full-record parity-haswell parity-layouts parity-layouts-record
-.PHONY: parity-diffusers parity-diffusers-record check-real check-golden
+.PHONY: parity-diffusers parity-diffusers-record parity-condition parity-condition-record check-real check-golden
 parity: $(B)/penult.so $(B)/penult
 	$(parity_run) $(PARITY_OPTIONS)
 	$(parity_layouts_run)
 	$(parity_python) tests/parity/conditioning.py $(B)/penult $(B)/parity/conditioning
 	$(parity_diffusers_run) --small
+	$(parity_condition_run)
 
 parity-record: $(B)/penult.so
 	$(parity_run) --record $(PARITY_OPTIONS)
 	$(parity_layouts_run)
+	$(parity_condition_run)
 
 # A second plugin, whose OpenBLAS is forced to the kernels that it would take on a CPU with AVX2. Its own make knows
 # what it depends on.
@@ -65,6 +72,12 @@ parity-diffusers: $(B)/penult.so
 
 parity-diffusers-record: $(B)/penult.so
 	$(parity_diffusers_run) --record $(PARITY_DIFFUSERS_OPTIONS)
+
+parity-condition: $(B)/penult.so
+	$(parity_condition_run) --full $(PARITY_CONDITION_OPTIONS)
+
+parity-condition-record: $(B)/penult.so
+	$(parity_condition_run) --full --record $(PARITY_CONDITION_OPTIONS)
 
 check-real: $(B)/penult.so
 	@test "$(origin MODEL)" = "command line" -o "$(origin MODEL)" = environment || { echo "make check-real MODEL=path [TOWER=name]: which checkpoint?" >&2; exit 2; }
