@@ -16,7 +16,7 @@ static size_t size_of(enum dtype dtype) {
 
 static void put(struct pipeline *p, enum pipeline_kind kind, unsigned side, const float *numbers, unsigned char *to, size_t count) {
     const struct pipeline_tensor *tensor = &p->request->tensors[kind][side];
-    if (p->params.clips[0]->kernels.narrow(numbers, tensor->dtype, to, count))
+    if (p->params.clips[0]->kernels.narrow(numbers, tensor->dtype, to, count) && !p->not_finite)
         p->not_finite = side_names(kind)[side];
 }
 
