@@ -363,6 +363,7 @@ static void places(void **state) {
     finds((struct tokenizer_place){.needed = 1}, FAULT_NOT_FOUND, NULL, 0, 0, "make vocab");
     finds((struct tokenizer_place){.own = own, .needed = 1}, 0, "clip.vocab", 1, 0, "beside the plugin");
     finds((struct tokenizer_place){.given = own, .rows = 517}, FAULT_MISMATCH, NULL, 1, 0, "ids up to 517, but its vocab_size is 517");
+    finds((struct tokenizer_place){.given = "/dev/null"}, FAULT_IO, NULL, 0, 0, "/dev/null");
     finds((struct tokenizer_place){.given = none}, FAULT_NOT_FOUND, NULL, 0, 0, "vocab.json");
     assert_int_equal(tokenizer_is_in(own), 1);
     assert_int_equal(tokenizer_is_in(none), 0);

@@ -108,6 +108,7 @@ static void which_flags_win(void **state) {
         /* added_tokens.json says "normalized" of whatever it does not know to be special when it is read */
         {NULL, NULL, listed, 1},
         {NULL, "{\"eos_token\": \"<|endoftext|>\"}", listed, 0},
+        {NULL, "{\"bos_token\": \"<|startoftext|>\"}", listed, 1},
         {"{\"eos_token\": \"<|endoftext|>\"}", NULL, listed, 0},
         {"{\"eos_token\": " TYPED(", \"normalized\": false") "}", NULL, listed, 1},
         {NULL, "{\"additional_special_tokens\": [\"<|endoftext|>\"]}", listed, 1},
