@@ -22,6 +22,8 @@ $(B)/host/%: tests/host/%.c tests/memory/host.c
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(HOST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(HOST_LINK_$(*F)) -ldl -pthread -lm $(LDFLAGS)
 
+$(B)/host/test_states $(B)/host/test_pipeline_states: tests/host/modes.c
+
 # the traps are the program's own, and come before every library's
 $(B)/host/test_loading: tests/host/traps.c
 HOST_LINK_test_loading = -fno-builtin -Wl,--export-dynamic
@@ -55,6 +57,7 @@ over_contract = $(subst @@,$(HOST_CONTRACT),$(subst "$(PYTHON) ,"@@ $(PYTHON) ,$
 
 HOST_MISUSE = "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
 HOST_STATES = "$(B)/host/test_states $(B)/penult.so $(MODEL) $(B)/host/locales" \
+    "$(B)/host/test_pipeline_states $(B)/penult.so $(MODEL) $(B)/host/locales" \
     "$(B)/host/test_callbacks $(B)/penult.so $(MODEL)"
 HOST_BARE = "$(B)/host/test_bare_system $(B)/penult.so $(MODEL)"
 HOST_BITES = "$(B)/host/test_contract $(B)/host/contract.so $(B)/host/bad_guest.so"
