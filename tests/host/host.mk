@@ -90,6 +90,7 @@ HOST_SUITE = $(HOST_MISUSE) \
     "$(B)/faults/test_quota $(B)/penult.so $(MODEL) $(B)/faults/quota" \
     "$(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
     "$(B)/analysis/test_races $(B)/penult.so $(MODEL) 2" \
+    "$(B)/analysis/test_pipeline_races $(B)/penult.so $(MODEL) 1" \
     "$(B)/host/test_gemms $(B)/penult.so $(MODEL) 2000"
 HOST_CHECKS = $(HOST_BITES) $(HOST_BARE) $(call over_contract,$(HOST_STATES) $(HOST_SUITE)) \
     "env B=$(B)/host/command $(PYTHON) tests/host/under_contract.py $(B)/host/command $(B)/penult.so \
