@@ -52,5 +52,7 @@ extern const struct CMUnitTest misuse_condition_tests[];
 extern const size_t misuse_condition_test_count;
 extern const struct CMUnitTest misuse_condition_life_tests[];
 extern const size_t misuse_condition_life_test_count;
+extern const struct CMUnitTest misuse_condition_recipes_tests[];
+extern const size_t misuse_condition_recipes_test_count;
 
 #endif

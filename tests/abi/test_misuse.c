@@ -241,11 +241,13 @@ int main(int argc, char **argv) {
     condition = api->extension(PENULT_CONDITION);
     model_path = argv[2];
     /* One group, so that there is one plan in the TAP output. */
-    enum { PARTS = 6 };
+    enum { PARTS = 7 };
     const size_t counts[PARTS] = {misuse_model_test_count,    misuse_encode_test_count,    misuse_life_test_count,
-                                  misuse_pipeline_test_count, misuse_condition_test_count, misuse_condition_life_test_count};
+                                  misuse_pipeline_test_count, misuse_condition_test_count, misuse_condition_life_test_count,
+                                  misuse_condition_recipes_test_count};
     const struct CMUnitTest *const parts[PARTS] = {misuse_model_tests,    misuse_encode_tests,    misuse_life_tests,
-                                                   misuse_pipeline_tests, misuse_condition_tests, misuse_condition_life_tests};
+                                                   misuse_pipeline_tests, misuse_condition_tests, misuse_condition_life_tests,
+                                                   misuse_condition_recipes_tests};
     struct CMUnitTest tests[128];
     size_t count = 0;
     for (size_t part = 0; part < PARTS; part++) {

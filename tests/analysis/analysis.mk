@@ -8,11 +8,12 @@
 #
 # Each builds into a folder of its own below $(B). ANALYSIS_PROGRAMS and ANALYSIS_COMMANDS are what `make test` runs of it.
 
-ANALYSIS_PROGRAMS = $(B)/analysis/test_races $(B)/analysis/test_edges
+ANALYSIS_PROGRAMS = $(B)/analysis/test_races $(B)/analysis/test_pipeline_races $(B)/analysis/test_edges
 ANALYSIS_COMMANDS = \
     "tests/analysis/hardening.sh $(B)/penult.so $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS)" \
     "$(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
-    "$(B)/analysis/test_races $(B)/penult.so $(MODEL)"
+    "$(B)/analysis/test_races $(B)/penult.so $(MODEL)" \
+    "$(B)/analysis/test_pipeline_races $(B)/penult.so $(MODEL)"
 
 $(B)/analysis/%: tests/analysis/%.c tests/memory/host.c
 	@mkdir -p $(@D)
@@ -50,6 +51,7 @@ check-asan-run: all $(UNIT_TESTS) $(B)/abi/test_misuse $(ANALYSIS_PROGRAMS)
 	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
 	    "$(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
 	    "$(B)/analysis/test_races $(B)/penult.so $(MODEL) 1" \
+	    "$(B)/analysis/test_pipeline_races $(B)/penult.so $(MODEL) 1" \
 	    "$(PYTHON) tests/command/test_command.py $(ASAN_CASES)" \
 	    "$(ASAN_PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
 	    "$(ASAN_PYTHON) tests/model/test_layouts.py $(B)/penult.so $(MODEL)" \
@@ -77,10 +79,12 @@ check-msan-run: $(MSAN_TESTS)
 	@MSAN_OPTIONS=allocator_may_return_null=1 $(PYTHON) tests/run_tests.py $(MSAN_TESTS:%="%")
 
 .PHONY: check-tsan-run
-check-tsan-run: $(B)/tests/unit/test_workers $(B)/penult.so $(B)/abi/test_misuse $(B)/analysis/test_races
+check-tsan-run: $(B)/tests/unit/test_workers $(B)/penult.so $(B)/abi/test_misuse $(B)/analysis/test_races \
+    $(B)/analysis/test_pipeline_races
 	@TSAN_OPTIONS=die_after_fork=0 CMOCKA_MESSAGE_OUTPUT=TAP $(PYTHON) tests/run_tests.py $(B)/tests/unit/test_workers \
 	    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
-	    "$(B)/analysis/test_races $(B)/penult.so $(MODEL)"
+	    "$(B)/analysis/test_races $(B)/penult.so $(MODEL)" \
+	    "$(B)/analysis/test_pipeline_races $(B)/penult.so $(MODEL)"
 
 # ---- valgrind ---------------------------------------------------------------------------------------------------------
 

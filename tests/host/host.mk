@@ -22,6 +22,8 @@ $(B)/host/%: tests/host/%.c tests/memory/host.c
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(HOST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(HOST_LINK_$(*F)) -ldl -pthread -lm $(LDFLAGS)
 
+$(B)/host/test_states $(B)/host/test_pipeline_states: tests/host/modes.c
+
 # the traps are the program's own, and come before every library's
 $(B)/host/test_loading: tests/host/traps.c
 HOST_LINK_test_loading = -fno-builtin -Wl,--export-dynamic
@@ -55,6 +57,7 @@ over_contract = $(subst @@,$(HOST_CONTRACT),$(subst "$(PYTHON) ,"@@ $(PYTHON) ,$
 
 HOST_MISUSE = "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)"
 HOST_STATES = "$(B)/host/test_states $(B)/penult.so $(MODEL) $(B)/host/locales" \
+    "$(B)/host/test_pipeline_states $(B)/penult.so $(MODEL) $(B)/host/locales" \
     "$(B)/host/test_callbacks $(B)/penult.so $(MODEL)"
 HOST_BARE = "$(B)/host/test_bare_system $(B)/penult.so $(MODEL)"
 HOST_BITES = "$(B)/host/test_contract $(B)/host/contract.so $(B)/host/bad_guest.so"
@@ -90,6 +93,7 @@ HOST_SUITE = $(HOST_MISUSE) \
     "$(B)/faults/test_quota $(B)/penult.so $(MODEL) $(B)/faults/quota" \
     "$(B)/analysis/test_edges $(B)/penult.so $(MODEL)" \
     "$(B)/analysis/test_races $(B)/penult.so $(MODEL) 2" \
+    "$(B)/analysis/test_pipeline_races $(B)/penult.so $(MODEL) 1" \
     "$(B)/host/test_gemms $(B)/penult.so $(MODEL) 2000"
 HOST_CHECKS = $(HOST_BITES) $(HOST_BARE) $(call over_contract,$(HOST_STATES) $(HOST_SUITE)) \
     "env B=$(B)/host/command $(PYTHON) tests/host/under_contract.py $(B)/host/command $(B)/penult.so \

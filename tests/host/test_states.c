@@ -3,7 +3,6 @@
  * contract.so as the plugin each call must also leave that state as it found it.
  *
  *     test_states PLUGIN MODEL [LOCALES]     LOCALES: what locales.sh made */
-#include <fenv.h>
 #include <locale.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "../memory/host.h"
+#include "modes.h"
 
 #define TEXT "I SAW \xc4\xb0STANBUL AT DAWN, 1,5 caf\xc3\xa9s; it's 8k \xe2\x80\x94 na\xc3\xafve"
 #define SMALL_STACK ((size_t)64 << 10)
@@ -102,82 +102,6 @@ static const char *difference(const struct answers *a) {
                                              : NULL;
 }
 
-/* ---- floating point ------------------------------------------------------------------------------------------------- */
-
-static void round_up(void) {
-    fesetround(FE_UPWARD);
-}
-
-static void round_down(void) {
-    fesetround(FE_DOWNWARD);
-}
-
-static void round_to_zero(void) {
-    fesetround(FE_TOWARDZERO);
-}
-
-static void unmask(void) {
-    feclearexcept(FE_ALL_EXCEPT);
-    feenableexcept(FE_ALL_EXCEPT);
-}
-
-#if defined(__x86_64__)
-static void set_mxcsr(uint32_t bits) {
-    uint32_t mxcsr;
-    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
-    mxcsr |= bits;
-    __asm__ volatile("ldmxcsr %0" ::"m"(mxcsr));
-}
-
-static void set_x87_precision(uint16_t bits) {
-    uint16_t control;
-    __asm__ volatile("fnstcw %0" : "=m"(control));
-    control = (uint16_t)((control & ~0x300u) | bits);
-    __asm__ volatile("fldcw %0" ::"m"(control));
-}
-
-static void flush(void) {
-    set_mxcsr(0x8040u);
-}
-
-static void raise_flags(void) {
-    set_mxcsr(0x3Fu);
-}
-
-static void x87_single(void) {
-    set_x87_precision(0);
-}
-
-static void x87_double(void) {
-    set_x87_precision(0x200u);
-}
-
-static void all_of_it(void) {
-    unmask();
-    fesetround(FE_UPWARD);
-    set_mxcsr(0x8040u);
-    set_x87_precision(0);
-}
-#endif
-
-static const struct {
-    const char *name;
-    void (*enter)(void);
-} modes[] = {
-    {"a plain thread", NULL},
-    {"rounding up", round_up},
-    {"rounding down", round_down},
-    {"rounding to zero", round_to_zero},
-    {"every floating-point exception unmasked", unmask},
-#if defined(__x86_64__)
-    {"FTZ and DAZ", flush},
-    {"every exception flag raised", raise_flags},
-    {"x87 in single precision", x87_single},
-    {"x87 in double precision", x87_double},
-    {"rounding up, FTZ, DAZ, exceptions unmasked, x87 in single precision", all_of_it},
-#endif
-};
-
 /* ---- in a thread of its own ----------------------------------------------------------------------------------------- */
 
 struct place {
@@ -209,7 +133,7 @@ static void judge(const char *name, const struct answers *answers) {
 }
 
 static void floating_point_modes(void) {
-    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+    for (size_t i = 0; i < mode_count; i++) {
         struct place place = {.enter = modes[i].enter};
         run(&place, NULL);
         judge(modes[i].name, &place.answers);
