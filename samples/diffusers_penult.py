@@ -5,8 +5,11 @@
         text_encoder_2=PenultTextEncoder("sdxl", tower="text_encoder_2"))
     pipe("a photo of a cat").images[0]
 
-or, in a pipeline that is there already, `pipe.text_encoder = PenultTextEncoder(...)`. The tokenizers stay as they are. And
-for a pipeline that is given tensors in the place of prompts: pipe(**arguments(pipe, {"prompt_embeds": array, ...})).
+or, in a pipeline that is there already, `pipe.text_encoder = PenultTextEncoder(...)`. The tokenizers stay as they are. Or the
+pipeline has no encoders and is given tensors in the place of prompts, with weights in them if the recipe reads some:
+
+    recipe = open_recipe("sdxl@compel", "sdxl")
+    pipe(**condition(pipe, recipe, "a photo++ of a cat", negative="blurry")).images[0]
 
 Owns what transformers' CLIPTextModel and CLIPTextModelWithProjection look like to a pipeline: their call, results, config,
 device and type. Knows nothing of UNets and samplers. Written for diffusers 0.42 and transformers 5; these and torch are
@@ -47,6 +50,9 @@ class PenultTextEncoder(PreTrainedModel):
     threads, kernels   as of a penult.Session
     opening     further arguments of penult.Model: library, activation, heads, copy, ...
 
+    A LoRA's part for the UNet loads beside it as ever; what would change the text encoder (a LoRA's part for it, textual
+    inversion) fails, as there is nothing here to change.
+
     It is a torch module with one empty parameter, which is what .to(), .half() and the hooks of offloading move about: it
     says where results of the encoder are expected, and in which type. The weights stay in the mapped file. Calls from several
     threads wait for each other.
@@ -83,17 +89,18 @@ class PenultTextEncoder(PreTrainedModel):
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, output_attentions=None,
                 output_hidden_states=None, return_dict=None):
-        """As CLIPTextModel's, for whole rows of ids. Errors: ValueError for what Penult does not compute; PenultError."""
+        """As CLIPTextModel's, for whole rows of ids [T] or [B,T] and masks of the same shape. Errors: ValueError for what Penult
+        does not compute; PenultError."""
         if input_ids is None or input_ids.ndim == 0:
             raise ValueError("input_ids are missing; they must be a tensor [B,T] of whole rows of ids")
-        if attention_mask is not None and not bool((attention_mask != 0).all()):
-            raise ValueError("attention_mask hides tokens, and Penult computes with all of them visible, as Stable Diffusion "
-                             "1.x, 2.x and XL do; it must be None or all ones")
+        if attention_mask is not None and attention_mask.shape != input_ids.shape:
+            raise ValueError(f"attention_mask has the shape {list(attention_mask.shape)}; it must be that of input_ids, "
+                             f"{list(input_ids.shape)}")
         if position_ids is not None:
             raise ValueError("position_ids are given; they must be None: a row's own order")
         if output_attentions:
             raise ValueError("output_attentions is asked for; Penult keeps no attentions")
-        rows = _Rows(self, input_ids)
+        rows = _Rows(self, input_ids, attention_mask)
         wanted = sorted(self._taken, key=str) if output_hidden_states else []
         found = rows.encode([LAST_NORMED, *wanted], ["projected" if self.has_projection else "raw"])
         hidden = HiddenStates(rows, found) if output_hidden_states else None
@@ -180,11 +187,13 @@ def _has_projection(model):
 # ---- one call -------------------------------------------------------------------------------------------------------
 
 class _Rows:
-    """The ids of one call, and what its results are to be."""
+    """The ids and masks of one call, and what its results are to be."""
 
-    def __init__(self, encoder, input_ids):
+    def __init__(self, encoder, input_ids, attention_mask):
         self.encoder, self.device, self.dtype = encoder, input_ids.device, encoder.dtype
         self.ids = input_ids.detach().reshape(-1, input_ids.shape[-1]).cpu().numpy()
+        masked = attention_mask is not None and bool((attention_mask == 0).any())  # where nothing is hidden it says nothing
+        self.masks = (attention_mask != 0).reshape(self.ids.shape).cpu().numpy() if masked else None
 
     def encode(self, layers, pooled):
         """{layer or pooled name: tensor}, by one pass that stops at the deepest block that is asked for."""
@@ -193,7 +202,7 @@ class _Rows:
         shapes = {layer: (batch, tokens, info.width) for layer in layers}
         shapes |= {name: (batch, info.width if name == "raw" else info.projection) for name in pooled}
         tensors = {key: torch.empty(shape, dtype=storage) for key, shape in shapes.items()}
-        session.encode(self.ids, outputs={key: _array(tensor) for key, tensor in tensors.items()})
+        session.encode(self.ids, outputs={key: _array(tensor) for key, tensor in tensors.items()}, key_masks=self.masks)
         self.encoder.passes += 1
         return {key: tensor.to(self.device, self.dtype) for key, tensor in tensors.items()}
 
@@ -255,14 +264,43 @@ class HiddenStates(Sequence):
 
 # ---- tensors in the place of prompts --------------------------------------------------------------------------------
 
+# Which component of a diffusers pipeline is the tower that a recipe calls by this name.
+COMPONENTS = {"clip_l": "text_encoder", "clip_h": "text_encoder", "clip_g": "text_encoder_2"}
+
+
+def open_recipe(recipe, path, library=None, **options):
+    """A penult.Pipeline over the encoders in a diffusers pipeline's directory, which read text as the recipe's host does.
+
+    recipe   a name or an alias of penult.recipes(): "sdxl", "sdxl@compel", "sd1"
+    options  of penult.Pipeline: dialect, emphasis, threads, max_windows, ...
+    """
+    rows = penult.recipes(library)
+    row = next((row for row in rows if recipe in (row.name, row.alias)), None)
+    if row is None:
+        raise ValueError(f"there is no recipe {recipe!r}; there are {', '.join(row.name for row in rows)}")
+    models = {tower.name: penult.Model(path, tower=COMPONENTS[tower.name], tokenizer_mode=tower.tokenizer_mode,
+                                       pad_in_text=tower.pad_in_text, library=library) for tower in row.towers}
+    return penult.Pipeline(row.name, models, **options)
+
+
+def condition(pipe, recipe, prompt, **asked):
+    """The keyword arguments of a pipeline's call that stand for a prompt, made by an open recipe.
+
+    asked  further arguments of its `condition`: negative, prompt_2, negative_2, clip_skip. Sizes are the call's own.
+    """
+    takes = inspect.signature(type(pipe).__call__).parameters
+    names = [name for name in recipe.tensors() if name in takes]
+    return arguments(pipe, recipe.condition(prompt, tensors=names, **asked).tensors)
+
+
 def arguments(pipe, arrays):
     """Named arrays as keyword arguments of a pipeline: torch tensors on its device, in the type of its UNet.
 
     arrays  NumPy arrays under the names of the pipeline's own parameters: prompt_embeds [B,T,D], pooled_prompt_embeds [B,P],
             negative_prompt_embeds, negative_pooled_prompt_embeds. Errors: ValueError for a name that it does not take.
     """
-    known = inspect.signature(type(pipe).__call__).parameters
-    unknown = sorted(set(arrays) - set(known))
+    takes = inspect.signature(type(pipe).__call__).parameters
+    unknown = sorted(set(arrays) - set(takes))
     if unknown:
         raise ValueError(f"{type(pipe).__name__} takes no {', '.join(unknown)}")
     return {name: torch.from_numpy(np.ascontiguousarray(array)).to(pipe._execution_device, pipe.unet.dtype)

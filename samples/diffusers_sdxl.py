@@ -4,7 +4,8 @@
     python3 samples/diffusers_sdxl.py sdxl "a photo of a cat" --negative "blurry"
     python3 samples/diffusers_sdxl.py --tiny --small-towers "a photo of a cat" --out build/diffusers
 
-Draws one picture with the pipeline's own encoders and one with Penult's in their places, and says how far apart they are.
+Draws one picture with the pipeline's own encoders, one with Penult's in their places, and one from the tensors of Penult's
+recipe in the place of prompts, and says how far apart they are.
 """
 import sys
 
@@ -15,10 +16,10 @@ import diffusers_tiny
 
 
 def main():
-    given = diffusers_host.options("Draws with StableDiffusionXLPipeline, with its own text encoders and with Penult's, and "
-                                   "compares the pictures.", second_prompt=True)
+    given = diffusers_host.options("Draws with StableDiffusionXLPipeline: with its own text encoders, with Penult's, and from "
+                                   "Penult's tensors; compares the pictures.", "sdxl@diffusers", second_prompt=True)
     return diffusers_host.run("sdxl", StableDiffusionXLPipeline, diffusers_tiny.make_sdxl,
-                              ("text_encoder", "text_encoder_2"), given, prompt_2=given.prompt_2)
+                              ("text_encoder", "text_encoder_2"), given)
 
 
 if __name__ == "__main__":

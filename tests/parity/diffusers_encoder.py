@@ -29,7 +29,7 @@ def judge(run, kind, directory, own, ours):
         if not encoder.has_projection:
             final_norm(run, where, reference, encoder, ids[tower])
     opened(run, kind, directory, ours, ids)
-    pipeline(run, kind, directory, ours)
+    pipeline(run, kind, directory, own, ours)
 
 
 def tokenize(pipe, tower):
@@ -61,6 +61,10 @@ def results(run, where, reference, encoder, ids):
             tensors = [(name, value) for name, value in theirs.items() if isinstance(value, torch.Tensor)]
             run.check(f"{where}: values of the result, hidden states {hidden}",
                       all(close(found[name], value) for name, value in tensors) and close(found[0], theirs[0]))
+        for title, mask in masks(ids).items():
+            theirs, found = (model(ids, attention_mask=mask, output_hidden_states=True) for model in (reference, encoder))
+            run.check(f"{where}: with a mask {title}", close(found[0], theirs[0])
+                      and all(close(found.hidden_states[layer], theirs.hidden_states[layer]) for layer in (-2, -4)))
         theirs, found = (model(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True,
                                return_dict=False) for model in (reference, encoder))
     run.check(f"{where}: a tuple without return_dict", isinstance(found, tuple) and len(found) == len(theirs)
@@ -72,6 +76,13 @@ def results(run, where, reference, encoder, ids):
     run.check(f"{where}: its config", not same and not config.use_attention_mask, ", ".join(same))
     run.check(f"{where}: a transformers model in evaluation, float32 on the CPU", isinstance(encoder, PreTrainedModel)
               and not encoder.training and (encoder.dtype, encoder.device) == (torch.float32, torch.device("cpu")))
+
+
+def masks(ids):
+    """Of every token; of the prompt without its padding, as a tokenizer makes it, and as compel hides a word."""
+    prompt, word = torch.ones_like(ids), torch.ones_like(ids)
+    prompt[:, 9:], word[1, 4:6] = 0, 0
+    return {"that hides nothing": torch.ones_like(ids), "of the prompt": prompt, "without a word": word.bool()}
 
 
 def layers(run, where, reference, encoder, ids):
@@ -138,10 +149,8 @@ def final_norm(run, where, reference, encoder, ids):
 
 
 def refusals(run, where, encoder, ids):
-    hidden = torch.ones_like(ids)
-    hidden[:, 9:] = 0
     tries = {
-        "a mask that hides tokens": (ValueError, ["attention_mask", "all ones"], dict(attention_mask=hidden)),
+        "a mask of another shape": (ValueError, ["attention_mask", "[2, 77]"], dict(attention_mask=torch.ones(77))),
         "positions": (ValueError, ["position_ids", "None"], dict(position_ids=torch.arange(ids.shape[1])[None])),
         "attentions": (ValueError, ["output_attentions"], dict(output_attentions=True)),
         "no ids": (ValueError, ["input_ids", "[B,T]"], dict(input_ids=None)),
@@ -186,7 +195,7 @@ def opened(run, kind, directory, ours, ids):
     threads.close()
 
 
-def pipeline(run, kind, directory, ours):
+def pipeline(run, kind, directory, own, ours):
     """What a pipeline does with its components beside calling them."""
     encoder = getattr(ours, kind.towers[0])
     ours.to(dtype=torch.bfloat16)
@@ -210,10 +219,13 @@ def pipeline(run, kind, directory, ours):
     with masked(directory / kind.towers[0] / "config.json"):
         wants = type(encoder)(directory, tower=kind.towers[0], library=run.library)
     run.check(f"{kind.name}: says that config.json wants the mask", wants.config.use_attention_mask is True)
-    if kind is pictures.SD1:
+    if kind is pictures.SD1:  # the kind that asks
+        own.text_encoder.config.use_attention_mask = True
         loaded.text_encoder = wants
-        run.check(f"{kind.name}: a pipeline that passes its mask is refused", refused(
-            ValueError, ["attention_mask"], loaded, pictures.CAT, height=64, width=64, num_inference_steps=1))
+        found, theirs = (run.tensors(kind, pipe, pictures.CAT) for pipe in (loaded, own))
+        run.check(f"{kind.name}: and takes it", all(close(found[name], theirs[name]) for name in theirs)
+                  and not close(found["prompt_embeds"], run.tensors(kind, ours, pictures.CAT)["prompt_embeds"]))
+        own.text_encoder.config.use_attention_mask = False
     names = np.unique([type(value).__name__ for value in encoders.values()])
     run.check(f"{kind.name}: known by name to the pipeline's config",
               list(names) == ["PenultTextEncoder"] and loaded.config[kind.towers[0]][1] == "PenultTextEncoder")

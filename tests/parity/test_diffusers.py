@@ -14,7 +14,9 @@ import pathlib
 import shutil
 import sys
 import time
+import zlib
 
+import apart  # noqa: F401 - before transformers, which imports torchvision
 import diffusers
 import torch
 import transformers
@@ -24,6 +26,7 @@ import clip_vocabulary
 import compare
 import diffusers_encoder
 import diffusers_pictures as pictures
+import diffusers_tensors
 import towers
 from plugin import penult
 from report import versions
@@ -61,14 +64,23 @@ class Run:
         return [CLIPTokenizer.from_pretrained(clip_vocabulary.write(vocabulary, pad_token=pad)[0])
                 for pad in (diffusers_tiny.END, "!")]
 
-    def pair(self, kind, make):
-        """(the directory, the pipeline with its own encoders, the same with Penult's)"""
-        directory = pathlib.Path(self.options.work) / f"{make.__name__}{'-small' if self.options.small else ''}"
+    def write(self, directory, make):
+        """Drawing bigG takes minutes, so a pipeline is kept for as long as what draws it stays as it is."""
+        drawn_by = (diffusers_tiny.__file__, diffusers_tiny.SHIPPED / "weights.py", clip_vocabulary.__file__)
+        stamp, wanted = directory / "drawn", str(zlib.crc32(b"".join(pathlib.Path(path).read_bytes() for path in drawn_by)))
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         if shutil.disk_usage(directory).free < GIGABYTES[self.options.small] << 30:
             raise SystemExit(f"{directory} has less than {GIGABYTES[self.options.small]} GiB of free disk")
         make(directory, small=self.options.small, tokenizers=self.tokenizers())
+        stamp.write_text(wanted)
+
+    def pair(self, kind, make):
+        """(the directory, the pipeline with its own encoders, the same with Penult's)"""
+        directory = pathlib.Path(self.options.work) / f"{make.__name__}{'-small' if self.options.small else ''}"
+        self.write(directory, make)
         own = kind.pipeline.from_pretrained(directory, dtype=torch.float32)
         diffusers_host.lend_text_model(own.text_encoder)
         encoders = {tower: PenultTextEncoder(directory, tower=tower, library=self.library) for tower in kind.towers}
@@ -79,40 +91,44 @@ class Run:
 
     # ---- what is compared ----
 
-    def same(self, name, own, ours, call):
-        """Draws with both; returns the own pipeline's picture and the distance to the other's."""
-        reference = pictures.draw(own, call)
-        found = pictures.distance(reference, pictures.draw(ours, call))
+    def same(self, name, reference, other):
+        """Whether two pictures are the same; returns their distance."""
+        found = pictures.distance(reference, other)
         self.check(name, found.bits <= BOUND, str(found))
         self.rows.append((name, *found.cells()))
-        return reference, found
+        return found
 
-    def differs(self, name, reference, other, noise):
+    def differs(self, name, reference, other, noise, least=VISIBLE):
         found = pictures.distance(reference, other)
-        self.check(name, found.bits >= VISIBLE and found.latents >= FACTOR * noise.latents, str(found))
+        self.check(name, found.bits >= least and found.latents >= FACTOR * noise.latents, str(found))
         self.rows.append((name, *found.cells()))
 
     def kind(self, kind, make):
         began = time.monotonic()
         directory, own, ours = self.pair(kind, make)
-        diffusers_encoder.judge(self, kind, directory, own, ours)
-        drawn = {title: self.same(f"{kind.name}, {title}", own, ours, call) for title, call in kind.calls.items()}
+        if self.options.small:  # nothing of it depends on the size
+            diffusers_encoder.judge(self, kind, directory, own, ours)
+        drawn, noise = {}, {}
+        for title, call in kind.calls.items():
+            drawn[title] = pictures.draw(own, call)
+            noise[title] = self.same(f"{kind.name}, {title}", drawn[title], pictures.draw(ours, call))
         image, mask = pictures.first_picture()
         for title, sibling in kind.siblings.items():
             call = dict(prompt=pictures.CAT, negative_prompt=pictures.BLURRY, image=image, strength=0.9)
             call |= dict(mask_image=mask) if "inpaint" in title else {}
-            pipes = [sibling(**pipe.components, **{key: value for key, value in kind.options.items()}) for pipe in (own, ours)]
+            pipes = [sibling(**pipe.components, **kind.options) for pipe in (own, ours)]
             for pipe in pipes:
                 pipe.set_progress_bar_config(disable=True)
-            self.same(f"{kind.name}, {title}", *pipes, call)
+            self.same(f"{kind.name}, {title}", *(pictures.draw(pipe, call) for pipe in pipes))
 
-        reference, noise = drawn["positive and negative"]
+        reference, noise = drawn["positive and negative"], noise["positive and negative"]
         for title in ("no negative", "clip_skip 1", "clip_skip 2", "without guidance"):
             if title == "no negative" and kind is pictures.SD1:
                 continue
-            self.differs(f"{kind.name}, another picture comes of: {title}", reference, drawn[title][0], noise)
+            self.differs(f"{kind.name}, another picture comes of: {title}", reference, drawn[title], noise)
         self.swapped(kind, own, reference, noise)
-        self.given_tensors(kind, own, ours)
+        self.given_arrays(kind, own, ours, reference)
+        diffusers_tensors.judge(self, kind, directory, own, drawn)
         print(f"# {kind.name}: {time.monotonic() - began:.0f} s", flush=True)
 
     def swapped(self, kind, own, reference, noise):
@@ -145,14 +161,18 @@ class Run:
         names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
         return dict(zip(names, found))
 
-    def given_tensors(self, kind, own, ours):
+    def given_arrays(self, kind, own, ours, reference):
         """Named arrays in the place of prompts, for a pipeline without encoders of its own."""
         arrays = {name: tensor.numpy() for name, tensor in self.tensors(kind, ours, pictures.CAT).items()}
         bare = kind.pipeline(**{**own.components, **dict.fromkeys(kind.towers)}, **kind.options)
         bare.set_progress_bar_config(disable=True)
-        found = pictures.distance(pictures.draw(own, dict(prompt=pictures.CAT, negative_prompt=pictures.BLURRY)),
-                                  pictures.draw(bare, arguments(bare, arrays)))
-        self.check(f"{kind.name}, named arrays, and no encoder in the pipeline", found.bits <= BOUND, str(found))
+        self.same(f"{kind.name}, named arrays, and no encoder in the pipeline", reference,
+                  pictures.draw(bare, arguments(bare, arrays)))
+        try:
+            arguments(bare, arrays | {"vector": arrays["prompt_embeds"]})
+            self.check(f"{kind.name}, an array that the pipeline does not take", False, "was not refused")
+        except ValueError as error:
+            self.check(f"{kind.name}, an array that the pipeline does not take", "takes no vector" in str(error), str(error))
 
     def document(self):
         size = "small towers" if self.options.small else "the full geometries of CLIP-L and bigG"
