@@ -10,10 +10,11 @@
  *               same layer and padding
  *     compel    base = each window like comfyui's, with a part's `float32` weights. For each segment of the part whose weight
  *               is below 1, in order, one more encoding under chunks_mask_without, weighted the same way. The part is
- *               weight_mix of base with 1 and of each of those with weight_of_absence(weight), divided by their sum. Several
- *               windows: the row of the first end id of each becomes window 0's. Then the parts: DIALECT_AND,
- *               weight_from_empty with the part's weight for every row (if it is not 1) and one behind the other;
- *               DIALECT_BLEND, shorter parts are filled up with the empty prompt's states, then weight_mix
+ *               weight_mix of base with 1 and of each of those with weight_of_absence(weight), divided by their sum. (Several
+ *               windows keep their own end rows: copying window 0's is the default of compel's EmbeddingsProvider, and
+ *               Compel, which everybody goes through, turns it off.) Then the parts: DIALECT_AND, weight_from_empty with the
+ *               part's weight for every row (if it is not 1) and one behind the other; DIALECT_BLEND, shorter parts are
+ *               filled up with the empty prompt's states, then weight_mix
  *
  * Pooled vectors are never weighted.
  */

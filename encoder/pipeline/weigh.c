@@ -70,22 +70,6 @@ static void mix_part(struct pipeline *p, struct tower *tower, struct reading *re
     }
 }
 
-/* Several windows: the row of the first end id of each becomes window 0's. */
-static void share_ends(struct pipeline *p, const struct tower *tower, const struct reading *reading, size_t first, size_t count) {
-    const float *from = NULL;
-    for (size_t k = 0; k < count; k++) {
-        const int32_t *ids = tower->rows[reading->rows[first + k]].ids;
-        size_t at = 1;
-        while (at + 1 < tower->tokens && ids[at] != tokenizer_end_id(tower->clip->tokenizer))
-            at++;
-        float *row = p->part + k * window_floats(tower) + at * tower->width;
-        if (k == 0)
-            from = row;
-        else
-            memcpy(row, from, tower->width * sizeof *row);
-    }
-}
-
 static size_t part_size(const struct chunks *chunks, size_t first) {
     size_t count = 1;
     while (first + count < chunks->count && chunks->list[first + count].part == chunks->list[first].part)
@@ -115,7 +99,6 @@ void weigh_join(struct pipeline *p, struct tower *tower, struct reading *reading
         uint32_t part = chunks->list[first].part;
         count = part_size(chunks, first);
         mix_part(p, tower, reading, first, count, &masked);
-        share_ends(p, tower, reading, first, count);
         if (text->join == DIALECT_BLEND) {
             for (size_t k = 0; k < reading->windows; k++)
                 weight_mix(p->joined + k * window, k < count ? p->part + k * window : row_states(tower, reading->empty),

@@ -164,10 +164,17 @@ class Run:
             self.guarded(case, lambda case=case: self.compare(case, exact[case.key], single[case.key], ours.tensors(case),
                                                               ours.widths(case)))
         if self.recorded:
-            golden = condition_golden.Golden("full" if self.options.full else "small", self.files)
-            for case in self.recorded:
-                self.guarded(case, lambda case=case: golden.compare(case, ours.tensors(case), ours.widths(case)))
+            self.against_recorded(ours)
         return self.conclude()
+
+    def against_recorded(self, ours):
+        try:
+            golden = condition_golden.Golden("full" if self.options.full else "small", self.files)
+        except SystemExit as error:
+            self.failures.append(str(error))
+            return
+        for case in self.recorded:
+            self.guarded(case, lambda case=case: golden.compare(case, ours.tensors(case), ours.widths(case)))
 
     def guarded(self, case, compare_):
         try:

@@ -6,10 +6,12 @@ clip_g; clip_l_plain is CLIP-L without its projection, clip_h_23 the export of S
 import copy
 import dataclasses
 import hashlib
+import os
 import pathlib
 import zlib
 
 import torch
+import transformers
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -65,6 +67,11 @@ class Files:
             found.update(value.contiguous().view(torch.uint8).numpy())
         return found.hexdigest()[:16]
 
+    def rows(self, key, dtype):
+        """Where computed rows are kept: of these weights, this dtype, and these versions of what computes."""
+        versions = f"torch-{torch.__version__}-transformers-{transformers.__version__}"
+        return self.work / "rows" / f"{self.digest(key)}-{str(dtype).removeprefix('torch.')}-{versions}"
+
 
 def without_last_block(tower):
     short = copy.copy(tower)
@@ -77,20 +84,29 @@ def without_last_block(tower):
 def load(files, key, dtype):
     """A CLIPTextModelWithProjection, or a CLIPTextModel for files without one. Its `.text_model` is the CLIPTextModel of it."""
     model = reference.load(files.place(key), dtype)
-    remember(getattr(model, "text_model", model))
+    remember(getattr(model, "text_model", model), files.rows(key, dtype))
     return model
 
 
-def remember(text_model):
+def remember(text_model, folder):
     """Lets a CLIPTextModel compute each row once, by itself: pipelines ask for the same rows again and again, and bigG takes
-    seconds for one in float64. What a host makes of the outputs is its own code's."""
+    seconds for one in float64. What a host makes of the outputs is its own code's. Rows are kept in `folder` for the next run."""
     own, kept, blocks = text_model.forward, {}, text_model.config.num_hidden_layers
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def computed(ids, mask):
+        out = own(input_ids=ids[None], attention_mask=None if mask is None else mask[None], output_hidden_states=True)
+        return out.last_hidden_state, out.pooler_output, tuple(state.clone() for state in out.hidden_states[-DEEPEST:])
 
     def row_of(ids, mask):
-        key = (tuple(ids.tolist()), None if mask is None or bool(mask.all()) else tuple(mask.tolist()))
+        mask = None if mask is None or bool(mask.all()) else mask
+        key = hashlib.sha256(repr((ids.tolist(), None if mask is None else mask.tolist())).encode()).hexdigest()
         if key not in kept:
-            out = own(input_ids=ids[None], attention_mask=None if key[1] is None else mask[None], output_hidden_states=True)
-            kept[key] = (out.last_hidden_state, out.pooler_output, out.hidden_states[-DEEPEST:])
+            path = folder / f"{key}.pt"
+            if not path.exists():
+                torch.save(computed(ids, mask), path.with_suffix(f".{os.getpid()}"))
+                path.with_suffix(f".{os.getpid()}").rename(path)
+            kept[key] = torch.load(path)
         return kept[key]
 
     @torch.no_grad()

@@ -61,7 +61,8 @@ def remember(transformer):
             key = (row.numpy().tobytes(), None if mask is None else tuple(mask[at].tolist()), num_tokens[at],
                    named["intermediate_output"], named["final_layer_norm_intermediate"])
             if key not in kept:
-                kept[key] = own(None, None if mask is None else mask[at:at + 1], embeds=row[None].clone(), num_tokens=num_tokens[at:at + 1], **named)
+                hidden = None if mask is None else mask[at:at + 1]
+                kept[key] = own(None, hidden, embeds=row[None].clone(), num_tokens=num_tokens[at:at + 1], **named)
             rows.append(kept[key])
         return tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*rows))
 
@@ -92,10 +93,11 @@ class ComfyUI:
         if key not in self.made:
             place, geometry = self.files.place(key), self.files.geometries[key]
             config = dict(num_hidden_layers=geometry.layers, hidden_size=geometry.width, num_attention_heads=geometry.heads,
-                          intermediate_size=geometry.mlp_width, hidden_act=geometry.activation, max_position_embeddings=geometry.context,
-                          eos_token_id=geometry.end_id)
+                          intermediate_size=geometry.mlp_width, hidden_act=geometry.activation,
+                          max_position_embeddings=geometry.context, eos_token_id=geometry.end_id)
+            kind = self.modules["sd1_clip"].comfy.clip_model.CLIPTextModel
             with undrawn(self.dtype), torch.device("meta"):
-                model = self.modules["sd1_clip"].comfy.clip_model.CLIPTextModel(config, self.dtype, None, sys.modules["comfy.ops"].manual_cast)
+                model = kind(config, self.dtype, None, sys.modules["comfy.ops"].manual_cast)
                 model.text_projection = torch.nn.Linear(geometry.width, geometry.projection, bias=False)
             weights = {name: value.to(self.dtype) for name, value in load_file(place / "model.safetensors").items()}
             model.load_state_dict(weights, strict=True, assign=True)

@@ -100,8 +100,10 @@ def main():
 
     about = {
         "towers": {key: files.digest(key) for key in ("clip_l", "clip_h", "clip_g")},
-        "files": {f"{name}/{path}": condition_golden.sha256(getattr(options, name) / path) for name, paths in FILES.items() for path in paths},
-        "versions": {name: importlib.metadata.version(name).split("+")[0] for name in ("torch", "transformers", "open_clip_torch", "einops")},
+        "files": {f"{name}/{path}": condition_golden.sha256(getattr(options, name) / path)
+                  for name, paths in FILES.items() for path in paths},
+        "versions": {name: importlib.metadata.version(name).split("+")[0]
+                     for name in ("torch", "transformers", "open_clip_torch", "einops")},
     }
     path = condition_golden.FOLDER / f"condition-{size}.npz"
     writer.write(path, about)

@@ -150,7 +150,10 @@ class A1111:
         self.hijack = types.SimpleNamespace(
             fixes=None, extra_generation_params={},
             embedding_db=types.SimpleNamespace(find_embedding_at_position=lambda *_: (None, None)))
-        parser = functions(self.root / "prompt_parser.py", {"re_attention", "re_break", "parse_prompt_attention", "SdConditioning"}, {"re": re})
+        parser = functions(self.root / "prompt_parser.py", {"re_attention", "re_break", "parse_prompt_attention", "SdConditioning"},
+                           {"re": re})
+        for name in [name for name in sys.modules if name.partition(".")[0] == "modules"]:
+            del sys.modules[name]  # the ones of an earlier instance, with its options
         devices = stub("modules.devices", device="cpu", dtype=sgm.dtype, torch_npu_set_device=lambda: None)
         shared = stub("modules.shared", opts=self.options)
         stub("modules", __path__=[str(self.root)], devices=devices, shared=shared,
