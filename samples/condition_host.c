@@ -121,7 +121,6 @@ static int run(const penult_api *api, char **paths, const char *prompt, const ch
     penult_named_model models[2];
     penult_pipeline *pipeline;
     penult_error error;
-    float latent[LATENT];
     struct conditioning conditioning[2] = {{0}};
     if (condition == NULL) {
         return fail("this penult has no " PENULT_CONDITION);
@@ -144,6 +143,7 @@ static int run(const penult_api *api, char **paths, const char *prompt, const ch
     int failed = condition_prompts(condition, pipeline, prompt, negative, conditioning);
     condition->pipeline_close(pipeline);
     if (!failed) {
+        float latent[LATENT];
         for (size_t i = 0; i < LATENT; i++) {
             latent[i] = sinf((float)(i * i)); /* stands for noise */
         }

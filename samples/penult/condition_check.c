@@ -34,8 +34,8 @@ struct check {
 };
 
 __attribute__((format(printf, 2, 3))) static void warn(struct check *check, const char *format, ...) {
-    va_list arguments;
     if (check->warning_count < WARNINGS_MAX) {
+        va_list arguments;
         char *warning = check->warnings[check->warning_count++];
         va_start(arguments, format);
         vsnprintf(warning, sizeof check->warnings[0], format, arguments);
@@ -378,7 +378,6 @@ static int report(const struct check *check) {
 
 int conditioning_check(const struct options *options) {
     struct check *check = calloc(1, sizeof *check);
-    char shown[64];
     if (check == NULL) {
         return say_failed("no memory for checking %s", options->check);
     }
@@ -387,6 +386,7 @@ int conditioning_check(const struct options *options) {
     int status = read_file(check) ? STATUS_OK : STATUS_FAILED;
     if (status == STATUS_OK) {
         apply(check);
+        char shown[64];
         /* a name that is shown, and one of the table */
         bool is_plain = strcmp(plain(check->file.recipe, shown), check->file.recipe) == 0;
         status = is_plain ? towers_load(&check->made.towers, &check->applied, check->file.recipe)

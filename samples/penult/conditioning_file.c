@@ -320,6 +320,11 @@ bool conditioning_file_read(struct conditioning_file *file, unsigned char *bytes
     for (unsigned i = 0; i < 8; i++) {
         length |= (uint64_t)bytes[i] << 8 * i;
     }
+    size_t tokens = conditioning_count_tokens(file->manifest);
+    file->tokens = calloc(tokens + 1, sizeof *file->tokens);
+    if (file->tokens == NULL) {
+        return conditioning_refuse(&reader, "there is no memory for its %zu tokens", tokens);
+    }
     return take_header(&reader, bytes + 8 + length, size - 8 - (size_t)length) && take_manifest(&reader);
 }
 

@@ -20,7 +20,10 @@ bool conditioning_whole(struct reader *reader, const json_value *object, const c
                         int64_t *out);
 bool conditioning_string(struct reader *reader, const json_value *object, const char *key, bool may_be_null, const char **out);
 
-/* "towers" with their tokens. */
+/* Tokens of all towers; each has cells of its own in the text. */
+size_t conditioning_count_tokens(const json_value *manifest);
+
+/* "towers" with their tokens, for which the file has room. */
 bool conditioning_take_towers(struct reader *reader);
 
 #endif

@@ -1,6 +1,5 @@
 /* conditioning_tokens.c - the towers of a manifest, and the columns of their tokens as the list that a plan gives. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "conditioning_inside.h"
@@ -114,10 +113,10 @@ static bool take_tower(struct reader *reader, const json_value *entry) {
     return take_tokens(reader, entry, index, 0) && take_tokens(reader, entry, index, 1);
 }
 
-/* Of all towers; each has a cell of its own in the text. */
-static size_t count_tokens(const json_value *list) {
+size_t conditioning_count_tokens(const json_value *manifest) {
+    const json_value *list = json_member(manifest, "towers");
     size_t count = 0;
-    for (const json_value *at = json_first(list); at != NULL; at = json_after(at)) {
+    for (const json_value *at = list != NULL ? json_first(list) : NULL; at != NULL; at = json_after(at)) {
         for (int side = 0; side < 2; side++) {
             const json_value *ids = json_member(json_member(at, side_names[side]), column_names[COLUMN_ID]);
             count += ids != NULL ? json_count(ids) : 0;
@@ -127,24 +126,21 @@ static size_t count_tokens(const json_value *list) {
 }
 
 bool conditioning_take_towers(struct reader *reader) {
-    const json_value *list = json_member(reader->file->manifest, "towers");
+    struct conditioning_file *file = reader->file;
+    const json_value *list = json_member(file->manifest, "towers");
     uint64_t cut = 0;
     if (list == NULL || json_kind(list) != JSON_ARRAY || json_count(list) < 1 || json_count(list) > CONDITIONING_TOWERS_MAX) {
         return conditioning_refuse(reader, "the manifest has not 1 to %d towers", CONDITIONING_TOWERS_MAX);
-    }
-    reader->file->tokens = calloc(count_tokens(list) + 1, sizeof *reader->file->tokens);
-    if (reader->file->tokens == NULL) {
-        return conditioning_refuse(reader, "there is no memory for its %zu tokens", count_tokens(list));
     }
     for (const json_value *at = json_first(list); at != NULL; at = json_after(at)) {
         if (!take_tower(reader, at)) {
             return false;
         }
     }
-    for (size_t i = 0; i < reader->file->token_count; i++) {
-        cut += reader->file->tokens[i].chunk == PENULT_CHUNK_CUT;
+    for (size_t i = 0; i < file->token_count; i++) {
+        cut += file->tokens[i].chunk == PENULT_CHUNK_CUT;
     }
-    return cut == reader->file->cut ||
+    return cut == file->cut ||
            conditioning_refuse(reader, "the manifest says that %llu tokens were cut, and of its tokens %llu were",
-                               (unsigned long long)reader->file->cut, (unsigned long long)cut);
+                               (unsigned long long)file->cut, (unsigned long long)cut);
 }
