@@ -16,6 +16,9 @@
 #   make parity-condition-record   the same, and writes tests/parity/RESULTS-CONDITION.md
 #   make check-real MODEL=path [TOWER=name] [ACTIVATION=gelu]   your checkpoint in Penult and in a reference library
 #   make check-golden    the plugin against recorded values; needs no torch
+#   make parity-diffusers   pictures of diffusers' pipelines with full-size towers: 10 minutes of two CPUs, 2 GB of disk, 7 GiB of
+#                        memory; PARITY_DIFFUSERS_OPTIONS=... goes to test_diffusers.py. make parity runs it small
+#   make parity-diffusers-record   the same, and writes tests/parity/RESULTS-DIFFUSERS.md
 
 B ?= build
 PYTHON ?= python3
@@ -26,6 +29,7 @@ PARITY_LAYOUTS_OPTIONS ?=
 PARITY_CONDITION_OPTIONS ?=
 TOWER ?=
 ACTIVATION ?=
+PARITY_DIFFUSERS_OPTIONS ?=
 
 parity_python = python=$$(tests/parity/environment.sh $(B)/reference $(REFERENCE_PYTHON)) && \
 	PYTHONDONTWRITEBYTECODE=1 "$$python"
