@@ -90,6 +90,7 @@ struct pipeline {
     int32_t *row_ids;    /* [T] */
     float *window;       /* [T,D] one window while it is weighted */
     float *part, *joined; /* [max_windows,T,D] compel's */
+    unsigned char *keys;  /* [max_windows,T] compel's, of a fragment that is left out */
     float *shares, *blend; /* [max_windows + 1] of encodings in a part, of parts */
     float *line;         /* the longest row of a tensor */
 };

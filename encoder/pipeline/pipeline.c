@@ -136,6 +136,7 @@ static void lay_out(struct arena *arena, struct pipeline *p) {
     p->window = arena_take(arena, tokens * width, sizeof *p->window);
     p->part = arena_take(arena, joins ? windows : 0, tokens * width * sizeof *p->part);
     p->joined = arena_take(arena, joins ? windows : 0, tokens * width * sizeof *p->joined);
+    p->keys = arena_take(arena, joins ? windows : 0, tokens);
     p->shares = arena_take(arena, windows + 1, sizeof *p->shares);
     p->blend = arena_take(arena, windows + 1, sizeof *p->blend);
     p->line = arena_take(arena, largest(p->vector_width, largest(p->pooled_width, tokens)), sizeof *p->line);

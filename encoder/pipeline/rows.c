@@ -135,8 +135,7 @@ static int add_masked(struct pipeline *p, struct tower *tower, struct reading *r
     wish.wants_pooled = 0;
     for (size_t s = 0; s < text->segment_count; s++) {
         size_t first = 0, count = 0;
-        unsigned char *keys = (unsigned char *)p->joined; /* nothing is joined yet; it is large enough: a byte for each number */
-        if (!(text->segments[s].weight < 1) || !chunks_mask_without(&tower->rules, text, chunks, s, keys))
+        if (!(text->segments[s].weight < 1) || !chunks_mask_without(&tower->rules, text, chunks, s, p->keys))
             continue;
         while (chunks->list[first].part != text->segments[s].part)
             first++;
@@ -146,7 +145,7 @@ static int add_masked(struct pipeline *p, struct tower *tower, struct reading *r
             chunks_row(&tower->rules, tower->clip->tokenizer, text, chunks, first + count, next_ids(tower), NULL);
             whole_mask(tower, next_ids(tower), next_mask(tower));
             for (size_t i = 0; i < T; i++)
-                next_mask(tower)[i] &= keys[count * T + i];
+                next_mask(tower)[i] &= p->keys[count * T + i];
             wish.chunk = (unsigned)(first + count);
             uint32_t row = add(p, tower, &wish);
             if (row == ROW_NONE)

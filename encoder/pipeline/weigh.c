@@ -48,8 +48,7 @@ static void mix_part(struct pipeline *p, struct tower *tower, struct reading *re
     p->shares[0] = 1;
     for (size_t s = part->first; s < (size_t)part->first + part->count; s++) {
         /* the same question as in rows.c, which made a row for each window of each such segment */
-        if (text->segments[s].weight < 1 && chunks_mask_without(&tower->rules, text, &reading->prompt.chunks, s,
-                                                                 (unsigned char *)p->part)) {
+        if (text->segments[s].weight < 1 && chunks_mask_without(&tower->rules, text, &reading->prompt.chunks, s, p->keys)) {
             p->shares[shares++] = (float)weight_of_absence(text->segments[s].weight);
             *masked += count;
         }
