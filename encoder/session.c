@@ -175,10 +175,6 @@ size_t session_max_prompts(const struct session *session) {
     return session->params.max_prompts;
 }
 
-const struct clip *session_clip(const struct session *session) {
-    return session->clip;
-}
-
 int session_check(const struct session *session, struct fault *fault) {
     return clip_check(session->clip, fault);
 }

@@ -59,8 +59,7 @@ void session_end(struct session *session);
 /* Between session_begin and session_end, for what is composed of taps: a job on every worker of the session, as workers_run
  * has it, so that nothing is computed on the host's thread. Scratch is as large as the tower's. */
 void session_work(struct session *session, void (*job)(struct worker *worker, void *context), void *context);
-/* clip_check of the session's model, and that model. */
+/* clip_check of the session's model. */
 int session_check(const struct session *session, struct fault *fault);
-const struct clip *session_clip(const struct session *session);
 
 #endif

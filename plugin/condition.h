@@ -17,13 +17,13 @@ int is_pipeline(const penult_pipeline *pipeline);
 
 /* recipes.c */
 int32_t condition_recipe(uint32_t index, const char *name, penult_recipe_info *info, penult_error *error);
-int32_t condition_recipe_tower(const char *recipe, uint32_t tower, penult_recipe_tower *info, penult_error *error);
+int32_t condition_recipe_tower(const char *name, uint32_t tower, penult_recipe_tower *info, penult_error *error);
 /* pipeline.c */
 int32_t condition_pipeline_measure(const penult_pipeline_params *params, uint64_t *bytes, penult_error *error);
 int32_t condition_pipeline_open(const penult_pipeline_params *params, penult_pipeline **out, penult_error *error);
 void condition_pipeline_close(penult_pipeline *pipeline);
-int32_t condition_pipeline_describe(const penult_pipeline *pipeline, penult_pipeline_info *info, penult_error *error);
-int32_t condition_tensor(const penult_pipeline *pipeline, uint32_t index, uint32_t chunks, penult_tensor_info *info,
+int32_t condition_pipeline_describe(const penult_pipeline *handle, penult_pipeline_info *info, penult_error *error);
+int32_t condition_tensor(const penult_pipeline *handle, uint32_t index, uint32_t chunks, penult_tensor_info *info,
                          penult_error *error);
 void condition_pipeline_cancel(penult_pipeline *pipeline);
 /* The tensor of that name, or of that index counting those that the recipe has; 0 if there is none. */
