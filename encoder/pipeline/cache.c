@@ -93,12 +93,16 @@ void slots_assign(struct pipeline *p, struct tower *tower, size_t *count) {
     *count = 0;
     for (size_t i = 0; i < tower->row_count; i++) {
         struct row *row = &tower->rows[i];
+        if (!row->layer && !row->wants_pooled) /* of its ids alone something is wanted */
+            continue;
         row->slot = p->params.forgets ? NULL : find(p, tower, row);
         if (row->slot)
             row->slot->used = p->calls;
     }
     for (size_t i = 0; i < tower->row_count; i++) {
         struct row *row = &tower->rows[i];
+        if (!row->layer && !row->wants_pooled)
+            continue;
         if (row->slot && has_all(row->slot, row)) {
             row->flags |= PIPELINE_WINDOW_CACHED;
             continue;

@@ -161,27 +161,33 @@ static int too_many(const struct pipeline *p, const struct tower *tower, struct 
                      pipeline_tower_name(tower->recipe->kind), p->params.max_windows);
 }
 
-static int take_side(struct pipeline *p, struct tower *tower, const struct pipeline_request *request, unsigned side, int context,
-                     int pooled, struct fault *fault) {
+/* What is wanted of a side. The mask is read off the ids of the context's rows, for which no tower runs. */
+struct parts {
+    int context, mask, pooled;
+};
+
+static int take_side(struct pipeline *p, struct tower *tower, const struct pipeline_request *request, unsigned side,
+                     const struct parts *parts, struct fault *fault) {
     struct reading *reading = &tower->readings[side];
     const struct dialect *dialect = &dialects[p->params.dialect];
-    struct wish wish = {.layer = reading->layer, .norm = reading->norm, .negative = side};
-    context = context && reading->layer != 0;
+    int context = parts->context && reading->layer != 0;
+    int rows = context || parts->mask;
+    struct wish wish = {.layer = context ? reading->layer : 0, .norm = context ? reading->norm : 0, .negative = side};
     reading->masked_count = 0;
-    for (size_t i = 0; i < reading->prompt.chunks.count && context; i++) {
+    for (size_t i = 0; i < reading->prompt.chunks.count && rows; i++) {
         wish.chunk = (unsigned)i;
         reading->rows[i] = add_window(p, tower, reading, i, &wish);
         if (reading->rows[i] == ROW_NONE)
             return too_many(p, tower, fault);
     }
-    if (context && (is_filled_up(p, reading, side) || counts_from_empty(p, reading))) {
+    if ((rows && is_filled_up(p, reading, side)) || (context && counts_from_empty(p, reading))) {
         reading->empty = add_empty(p, tower, wish);
         if (reading->empty == ROW_NONE)
             return too_many(p, tower, fault);
     }
     if (context && dialect->rule == DIALECT_FROM_EMPTY_AND_MASK && !add_masked(p, tower, reading, wish))
         return too_many(p, tower, fault);
-    if (!pooled)
+    if (!parts->pooled)
         return 0;
     wish = (struct wish){.wants_pooled = 1, .negative = side};
     int status = 0;
@@ -200,11 +206,13 @@ int rows_take(struct pipeline *p, const struct pipeline_request *request, int wa
         struct tower *tower = &p->towers[t];
         tower->row_count = 0;
         for (unsigned side = 0; side < SIDES && !status; side++) {
-            int pooled = tower->pooled_width && (wanted[PIPELINE_POOLED][side] || wanted[PIPELINE_VECTOR][side]);
-            /* the mask is read off the ids of the context's rows */
-            int context = wanted[PIPELINE_CONTEXT][side] || wanted[PIPELINE_TEXT_MASK][side];
+            const struct parts parts = {
+                .context = wanted[PIPELINE_CONTEXT][side],
+                .mask = wanted[PIPELINE_TEXT_MASK][side],
+                .pooled = tower->pooled_width && (wanted[PIPELINE_POOLED][side] || wanted[PIPELINE_VECTOR][side]),
+            };
             if (tower->readings[side].is_read)
-                status = take_side(p, tower, request, side, context, pooled, fault);
+                status = take_side(p, tower, request, side, &parts, fault);
         }
     }
     return status;

@@ -222,6 +222,33 @@ static void emphasis_and_skip(void **state) {
     close_two(pipelines);
 }
 
+/* What stands for sizes that are not given: target for original, original for target, 1024 for both. */
+static void sizes_by_default(void **state) {
+    struct conditioning *c = *state;
+    static const struct {
+        uint32_t original, target;
+        float wanted[2];
+    } cases[] = {{0, 0, {1024, 1024}}, {512, 0, {512, 512}}, {0, 768, {768, 768}}, {512, 768, {512, 768}}};
+    for (size_t i = 0; i < 4; i++) {
+        float ids[2][6];
+        penult_named_tensor of[] = {{"add_time_ids", {.data = ids[0], .bytes = sizeof ids[0], .dtype = PENULT_F32}},
+                                    {"negative_add_time_ids", {.data = ids[1], .bytes = sizeof ids[1], .dtype = PENULT_F32}}};
+        const penult_condition_sizes sizes = {.original_height = cases[i].original, .original_width = cases[i].original,
+                                              .target_height = cases[i].target, .target_width = cases[i].target, .crop_left = 7,
+                                              .aesthetic_score = (double)i};
+        c->request.tensor_count = 2;
+        c->request.tensors = of;
+        c->request.flags = PENULT_CONDITION_NEGATIVE_SIZES;
+        c->request.sizes = i % 2 ? sizes : (penult_condition_sizes){.crop_top = 3};
+        c->request.negative_sizes = sizes;
+        assert_int_equal(conditioning_run(c, NULL), PENULT_OK);
+        const float wanted[6] = {cases[i].wanted[0], cases[i].wanted[0], 0, 7, cases[i].wanted[1], cases[i].wanted[1]};
+        const float other[6] = {1024, 1024, 3, 0, 1024, 1024};
+        assert_memory_equal(ids[1], wanted, sizeof wanted);
+        assert_memory_equal(ids[0], i % 2 ? wanted : other, sizeof wanted);
+    }
+}
+
 /* ---- files -------------------------------------------------------------------------------------------------- */
 
 static void copy_file(const char *from_folder, const char *to_folder, const char *name, const unsigned char *end, size_t end_size) {
@@ -291,6 +318,7 @@ static void files_that_are_wrong(void **state) {
 
 const struct CMUnitTest misuse_condition_recipes_tests[] = {
     cmocka_unit_test(every_recipe),      cmocka_unit_test(every_dialect), cmocka_unit_test(too_few_windows),
+    cmocka_unit_test_setup_teardown(sizes_by_default, conditioning_setup, conditioning_teardown),
     cmocka_unit_test(emphasis_and_skip), cmocka_unit_test_setup_teardown(files_that_are_wrong, conditioning_setup, conditioning_teardown),
 };
 const size_t misuse_condition_recipes_test_count = sizeof misuse_condition_recipes_tests / sizeof misuse_condition_recipes_tests[0];
