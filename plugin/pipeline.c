@@ -15,8 +15,10 @@ static int take_recipe(const penult_pipeline_params *own, struct pipeline_params
     if (!out->recipe)
         return fault_set(fault, FAULT_NOT_FOUND, "params->recipe: found \"%s\", expected a name of the table, as \"%s\"",
                          fault_quote(&quoted, own->recipe, strlen(own->recipe)), recipes[0].name);
-    out->dialect = own->dialect ? dialect_find(own->dialect, strlen(own->dialect)) : out->recipe->dialect;
-    if (out->dialect == DIALECTS)
+    out->dialect = out->recipe->dialect;
+    if (own->dialect)
+        out->dialect = dialect_find(own->dialect, strlen(own->dialect));
+    if (own->dialect && out->dialect == DIALECTS)
         return fault_set(fault, FAULT_NOT_FOUND, "params->dialect: found \"%s\", expected plain, a1111, comfyui or compel",
                          fault_quote(&quoted, own->dialect, strlen(own->dialect)));
     if (own->emphasis > PENULT_EMPHASIS_NONE)

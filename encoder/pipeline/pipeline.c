@@ -105,8 +105,8 @@ static size_t largest(size_t a, size_t b) {
 }
 
 static size_t cache_windows(const struct pipeline *p) {
-    size_t bytes = 0;
-    for (unsigned t = 0; t < p->params.recipe->tower_count; t++)
+    size_t bytes = slot_bytes_of(&p->towers[0]);
+    for (unsigned t = 1; t < p->params.recipe->tower_count; t++)
         bytes += slot_bytes_of(&p->towers[t]);
     return p->params.forgets ? 0 : p->params.cache_bytes / bytes;
 }

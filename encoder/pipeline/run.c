@@ -144,8 +144,8 @@ static void compose_job(struct worker *worker, void *context) {
 }
 
 int pipeline_run(struct pipeline *p, const struct pipeline_request *request, struct fault *fault) {
-    size_t pending[RECIPE_TOWERS];
-    uint32_t depth[RECIPE_TOWERS];
+    size_t pending[RECIPE_TOWERS] = {0};
+    uint32_t depth[RECIPE_TOWERS] = {0};
     struct running running = {.p = p};
     int status = 0;
     p->request = request;
