@@ -74,8 +74,8 @@ case $machine in
         [ "$count" = 0 ] || holders="$holders ${object##*/}"
     done
     holders=$(echo "$holders" | tr ' ' '\n' | sort | paste -s -d ' ')
-    check "the floating-point mode is loaded by config, digest, weights and workers alone" \
-        "$([ "$holders" = ' config.o digest.o weights.o workers.o' ] || echo "loaded by:$holders")"
+    check "the floating-point mode is loaded by config, digest, pipeline, weights and workers alone" \
+        "$([ "$holders" = ' config.o digest.o pipeline.o weights.o workers.o' ] || echo "loaded by:$holders")"
     check "and by nothing that was linked in" \
         "$(all=$(loads "$plugin"); [ "$all" = "$ours" ] || echo "$all loads in the plugin, $ours of them ours")"
     ;;

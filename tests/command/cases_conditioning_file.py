@@ -82,7 +82,7 @@ def conditioning_read_back(folder):
         true(b"the same weights, the same tokens, the same bits" in run.out and recipe.encode() in run.out, run.out)
     path = make(folder, PROMPT, "--dialect", "a1111", "--emphasis", "no-norm", "--negative", "", "--negative-2", "b", "--score", 3.25,
                 "--negative-size", "8x9", "--negative-score", 1e-3, "--pad-in-text", "special", "--tensors", "vector,prompt_embeds",
-                "--split", "--skip-all")
+                "--skip-all")
     report = check(path, *TOWERS, "--json").json()
     equal(report["models"], {"same_weights": True, "same_bits": True, "largest_difference": 0})
     equal((report["warnings"], report["tensors"], report["prompt"]), ([], ["prompt_embeds", "vector"], PROMPT))
