@@ -138,7 +138,7 @@ def main():
         "versions": {name: importlib.metadata.version(name).split("+")[0]
                      for name in ("torch", "transformers", "open_clip_torch", "einops")},
     }
-    path = condition_golden.FOLDER / f"condition-{size}.npz"
+    path = condition_golden.path_of(size)
     writer.write(path, about)
     print(f"{path}: {path.stat().st_size} bytes")
 
