@@ -29,6 +29,10 @@ SUMS_BOUND = 2 * measure.PART_RMS_BOUND
 SIZES_BOUND = 1e-3  # cosines of angles up to some thousand, in float32
 
 
+def path_of(size):
+    return FOLDER / f"condition-{size}.npz"
+
+
 def draws(label, text, start, counts):
     """Positions and signs for a block of these shapes."""
     rng = np.random.default_rng(zlib.crc32(f"{label} {text} {start}".encode()))
@@ -100,9 +104,7 @@ class Writer:
 
 class Golden:
     def __init__(self, size, files):
-        path = FOLDER / f"condition-{size}.npz"
-        if not path.exists():
-            raise SystemExit(f"there is no {path.name}: record_hosts.py makes it")
+        path = path_of(size)
         stored = np.load(path)
         index = json.loads(stored["index"].tobytes())
         self.counts, self.values, self.cases, self.about = COUNTS[size], stored["values"], index["cases"], index["about"]

@@ -2,6 +2,8 @@
 (FrozenOpenCLIPEmbedder of SD 2.x, FrozenOpenCLIPEmbedder2 of SDXL: the penultimate state, normed in the first). SDXL's CLIP-L
 is transformers', there as here. Import `apart` first.
 """
+import hashlib
+
 import numpy as np
 import open_clip
 import torch
@@ -32,15 +34,23 @@ class Embedders:
         self.towers, self.rows = {}, {}
 
     def row(self, key, text):
-        """The outputs for one text, each computed once."""
+        """The outputs for one text, each computed once, and kept as condition_towers.py keeps rows."""
         if (key, text) not in self.rows:
-            if key not in self.towers:
-                self.towers[key] = tower(self.files, key, self.dtype)
-            deep = self.files.geometries[key].layers - 1
-            found = self.towers[key].outputs(open_clip.tokenizer.tokenize([text]))
-            self.rows[key, text] = {"penultimate": found[f"hidden {deep}"], "normed": found["skip"],
-                                    "pooled": found["pooled projected"]}
+            name = f"open_clip-{open_clip.__version__}-{hashlib.sha256(text.encode()).hexdigest()}.npz"
+            path = self.files.rows(key, self.dtype) / name
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.savez(path.with_suffix(".partial.npz"), **self.computed(key, text))
+                path.with_suffix(".partial.npz").rename(path)
+            self.rows[key, text] = dict(np.load(path))
         return self.rows[key, text]
+
+    def computed(self, key, text):
+        if key not in self.towers:
+            self.towers[key] = tower(self.files, key, self.dtype)
+        deep = self.files.geometries[key].layers - 1
+        found = self.towers[key].outputs(open_clip.tokenizer.tokenize([text]))
+        return {"penultimate": found[f"hidden {deep}"], "normed": found["skip"], "pooled": found["pooled projected"]}
 
     def tensors(self, case):
         negative = case.negative

@@ -6,6 +6,7 @@ that fill a second prompt up and make the vector. In the place of what needs the
 attention that is torch's, one device. In float64 Tensor.float() changes nothing, as it would round what is to be exact.
 """
 import contextlib
+import gc
 import importlib
 import pathlib
 import sys
@@ -90,6 +91,7 @@ class ComfyUI:
         """ComfyUI's own tower with a file's weights."""
         if key == "clip_h" and key not in self.made:  # these cases are the last: bigG can go
             self.made.clear()
+            gc.collect()
         if key not in self.made:
             place, geometry = self.files.place(key), self.files.geometries[key]
             config = dict(num_hidden_layers=geometry.layers, hidden_size=geometry.width, num_attention_heads=geometry.heads,

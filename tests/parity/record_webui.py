@@ -7,6 +7,7 @@ sd_models_xl.py, parse_prompt_attention of prompt_parser.py, pad_cond of sd_samp
 the apps: no autocast, one device, options as they are by default, no textual inversion, and models that this run has loaded
 instead of those that the classes would download: CLIP-L is transformers', the others open_clip's.
 """
+import gc
 import importlib
 import math
 import pathlib
@@ -52,6 +53,7 @@ class Sgm:
         if key == "clip_h" and key not in self.made:  # these cases are the last: bigG can go
             self.made.clear()
             self.kept.clear()
+            gc.collect()
         if key not in self.made:
             if key == "clip_l":
                 self.made[key] = load(self.files, key, self.dtype).text_model
