@@ -184,6 +184,7 @@ static void calls_that_overlap(void **state) {
 struct storm {
     penult_pipeline *pipeline;
     _Atomic int over;
+    unsigned planned, wrong; /* by the other thread */
 };
 
 static void *cancel_all_the_time(void *user) {
@@ -227,9 +228,9 @@ static void plan_many_times(penult_pipeline *pipeline, unsigned *planned, unsign
 }
 
 static void *plan_too(void *user) {
-    unsigned planned = 0, wrong = 0;
-    plan_many_times(((struct storm *)user)->pipeline, &planned, &wrong);
-    return wrong ? user : NULL;
+    struct storm *storm = user;
+    plan_many_times(storm->pipeline, &storm->planned, &storm->wrong);
+    return NULL;
 }
 
 /* Two threads on one pipeline are a mistake of the host's, and each of their calls succeeds or is refused; but none
@@ -238,12 +239,13 @@ static void overlapping_at_any_moment(void **state) {
     struct conditioning *c = *state;
     struct storm storm = {.pipeline = c->pipeline};
     pthread_t other;
-    void *other_wrong;
     unsigned planned = 0, wrong = 0;
     assert_int_equal(pthread_create(&other, NULL, plan_too, &storm), 0);
     plan_many_times(c->pipeline, &planned, &wrong);
-    assert_int_equal(pthread_join(other, &other_wrong), 0);
-    assert_true(planned > 0 && wrong == 0 && other_wrong == NULL);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    /* on a busy machine one of them may be held up inside its call for as long as the other calls */
+    assert_true(planned + storm.planned > 0);
+    assert_int_equal(wrong + storm.wrong, 0);
     conditioning_is_right(c);
 }
 
