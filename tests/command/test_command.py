@@ -5,6 +5,7 @@
 
 Needs NumPy. The cases are in the cases_ files beside this one.
 """
+import signal
 import sys
 
 import cases_condition  # noqa: F401
@@ -17,4 +18,6 @@ import cases_terminal  # noqa: F401
 import harness
 
 if __name__ == "__main__":
+    # whoever started us in the background may have it ignored, and then so would each command
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(harness.main())
