@@ -212,6 +212,13 @@ static void values(void **state) {
     BOTH_REFUSED(c, PENULT_E_ARGUMENT, "request->negative_sizes", "PENULT_CONDITION_NEGATIVE_SIZES");
     c->request.negative_sizes.aesthetic_score = 1e-320;
     BOTH_REFUSED(c, PENULT_E_ARGUMENT, "request->negative_sizes");
+    uint32_t *const numbers[] = {&c->request.negative_sizes.original_height, &c->request.negative_sizes.original_width,
+                                 &c->request.negative_sizes.crop_left, &c->request.negative_sizes.target_height,
+                                 &c->request.negative_sizes.target_width};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        *numbers[i] = 1;
+        BOTH_REFUSED(c, PENULT_E_ARGUMENT, "request->negative_sizes");
+    }
     c->result.token_stride = 0;
     BOTH_REFUSED(c, PENULT_E_ARGUMENT, "result->token_stride", "0");
     c->result.window_stride = 65537;

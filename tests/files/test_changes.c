@@ -255,7 +255,7 @@ static void change_everything(unsigned points) {
         tell("while a mapped model encodes", change, encoding);
         tell("while a copied model encodes", change, copied);
     }
-    check(descriptor_count() == descriptors && thread_count() == threads, "%s: %u descriptors and %u threads stay as many",
+    check(threads_are(threads) && descriptor_count() == descriptors, "%s: %u descriptors and %u threads stay as many",
           where, descriptor_count(), thread_count());
 }
 

@@ -262,7 +262,7 @@ static int run_class(FILE *manifest, char *group, size_t room) {
         else
             for (uint32_t access = PENULT_MAP; access <= PENULT_COPY; access++)
                 open_one(&line, access);
-        if (descriptor_count() != descriptors || thread_count() != threads || mappings() != maps)
+        if (!threads_are(threads) || descriptor_count() != descriptors || mappings() != maps)
             WRONG(&line, "%u descriptors, %u threads and %u mappings before, %u, %u and %u after", descriptors, threads,
                   maps, descriptor_count(), thread_count(), mappings());
     }

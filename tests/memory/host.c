@@ -272,6 +272,12 @@ unsigned thread_count(void) {
     return entries("/proc/self/task");
 }
 
+int threads_are(unsigned count) {
+    for (int i = 0; i < 2000 && thread_count() != count; i++)
+        usleep(1000);
+    return thread_count() == count;
+}
+
 unsigned descriptor_count(void) {
     return entries("/proc/self/fd") - 1; /* not the one that looks */
 }

@@ -64,6 +64,8 @@ struct mapping {
 /* The mapping of the file whose path ends like this. */
 struct mapping mapping_of(const char *suffix);
 unsigned thread_count(void);
+/* Whether it comes to that within two seconds: of a thread that was joined the kernel may still show what is left. */
+int threads_are(unsigned count);
 /* Threads whose name begins like this: tids[0 .. result). */
 unsigned threads_named(const char *prefix, int *tids, unsigned room);
 unsigned descriptor_count(void);
