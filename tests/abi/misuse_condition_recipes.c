@@ -15,8 +15,8 @@ static const char *const dialects[] = {"plain", "a1111", "comfyui", "compel"};
 static const char *const prompts[] = {
     "", "a photo of a cat", "(a:1.3) photo [of] a (cat:0.5) BREAK dawn", "cat++ (a dog)0.5 (sky)0.8",
     "(\"a cat\", \"a dog+\").blend(0.7, 0.3)", "(\"a - b\", c).and(1, 0.5)", "(\"a long, long road. a\", b).blend(1, 2, no_normalize)",
-    "one two three four five six seven, eight nine ten eleven twelve. thirteen (fourteen:1.1) fifteen sixteen seventeen eighteen "
-    "nineteen twenty, twentyone twentytwo twentythree twentyfour. twentyfive (twentysix)0.7 twentyseven twentyeight twentynine"};
+    ("one two three four five six seven, eight nine ten eleven twelve. thirteen (fourteen:1.1) fifteen sixteen seventeen eighteen "
+    "nineteen twenty, twentyone twentytwo twentythree twentyfour. twentyfive (twentysix)0.7 twentyseven twentyeight twentynine")};
 enum { DIALECTS = 4, PROMPTS_OF = sizeof prompts / sizeof prompts[0], MOST = 10 };
 
 static penult_condition_text text_of(const char *text) {

@@ -271,6 +271,7 @@ static int32_t condition(penult_pipeline *pipeline, const penult_condition_reque
     if (bad("a flag while conditioning")) {
         volatile double third = 1;
         third /= 3;
+        (void)third;
     }
     if (bad("errno while conditioning") && !request->progress)
         errno = EXDEV;
