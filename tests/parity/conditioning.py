@@ -59,6 +59,7 @@ def main(penult, work):
         if problem is not None:
             print("# " + problem.replace("\n", "\n# "))
     print(f"1..{len(DTYPES)}")
+    print(f"{len(DTYPES) - failed} passed, {failed} failed")
     return failed > 0
 
 
