@@ -1,6 +1,7 @@
 /* pipeline.c - opening and closing: towers against the recipe, sessions, and all memory of a call, laid out once. */
 #include "pipeline.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "../base/fpu.h"
@@ -281,7 +282,9 @@ static int read_prompts(struct pipeline *p, const struct pipeline_request *reque
 
 int pipeline_read(struct pipeline *p, const struct pipeline_request *request, int wanted[PIPELINE_KINDS][2], struct fault *fault) {
     uint64_t kept = fpu_hold(); /* weights are numbers, and compared, whatever the host rounds like or traps */
+    int errno_of_host = errno; /* pow() leaves ERANGE there for ten thousand plus signs behind a word */
     int status = read_prompts(p, request, wanted, fault);
+    errno = errno_of_host;
     fpu_restore(kept);
     return status;
 }
