@@ -189,7 +189,9 @@ static size_t text_size(const struct options *o, const penult_condition_token *t
     fuzz_require(condition->recipe_tower(o->recipe.name, token->tower, &tower, NULL) == PENULT_OK, "a token of no tower");
     const penult_condition_text *first = token->negative ? &r->negative : &r->prompt;
     const penult_condition_text *second = token->negative ? &r->negative_2 : &r->prompt_2;
-    return tower.second_prompt && second->text ? second->text_bytes : first->text_bytes;
+    /* diffusers takes a second prompt that is empty for one that is absent */
+    const int falls_back = strcmp(o->recipe.name, "sdxl@diffusers") == 0 || strcmp(o->recipe.name, "sd3@diffusers") == 0;
+    return tower.second_prompt && second->text && (second->text_bytes || !falls_back) ? second->text_bytes : first->text_bytes;
 }
 
 static void check_plan(const struct options *o, const struct call *c) {

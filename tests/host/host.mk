@@ -106,10 +106,10 @@ HOST_CHECKS = $(HOST_BITES) $(HOST_BARE) $(call over_contract,$(HOST_STATES) $(H
     $(foreach sessions,2 8 100,$(call host_gemms,$(HOST_GEMMS) $(sessions)))
 
 .PHONY: check-host
-check-host: all $(HOST_PROGRAMS) $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS) $(FILE_PROGRAMS) $(ANALYSIS_PROGRAMS) \
+check-host: all $(B)/condition_host $(HOST_PROGRAMS) $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS) $(FILE_PROGRAMS) $(ANALYSIS_PROGRAMS) \
     $(B)/abi/test_misuse $(B)/host/penult.map
 	@mkdir -p $(B)/host/command
-	@cp $(B)/penult $(B)/host/command/penult
+	@cp $(B)/penult $(B)/condition_host $(B)/host/command
 	@cp $(B)/host/contract.so $(B)/host/command/penult.so
 	@rm -f $(B)/host/tables.txt
 	@CMOCKA_MESSAGE_OUTPUT=TAP PYTHONDONTWRITEBYTECODE=1 PENULT_TABLES=$(B)/host/tables.txt \
