@@ -53,7 +53,7 @@ FAULT_COMMANDS = $(FAULT_SMALL) \
 
 FAULT_SHORT = $(filter-out 0,$(CHECK_FAULTS_SHORT))
 FAULT_LARGE = $(call fault_test,test_no_allocation) \
-    $(call fault_test,test_faults, $(FAULT_MODELS)) \
+    $(call fault_test,test_faults, $(FAULT_MODELS) $(if $(FAULT_SHORT),short)) \
     $(call fault_test,test_pairs, $(FAULT_MODELS) $(if $(FAULT_SHORT),2000,10000)) \
     $(call fault_cancel,$(if $(FAULT_SHORT),2000,10000)) \
     $(call fault_test,test_limits, $(if $(FAULT_SHORT),64,16)) \
