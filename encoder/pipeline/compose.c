@@ -6,10 +6,6 @@
 
 #include "../condition/size_embedding.h"
 
-static const char *const *side_names(enum pipeline_kind kind) {
-    return pipeline_names[kind];
-}
-
 static size_t size_of(enum dtype dtype) {
     return dtype_bits(dtype) / 8;
 }
@@ -17,7 +13,7 @@ static size_t size_of(enum dtype dtype) {
 static void put(struct pipeline *p, enum pipeline_kind kind, unsigned side, const float *numbers, unsigned char *to, size_t count) {
     const struct pipeline_tensor *tensor = &p->request->tensors[kind][side];
     if (p->params.clips[0]->kernels.narrow(numbers, tensor->dtype, to, count) && !p->not_finite)
-        p->not_finite = side_names(kind)[side];
+        p->not_finite = pipeline_names[kind][side];
 }
 
 /* ---- context ---- */

@@ -127,9 +127,8 @@ static int run_tower(struct pipeline *p, struct tower *tower, size_t pending, st
     return status;
 }
 
-static uint32_t depth_of(struct pipeline *p, struct tower *tower, size_t pending) {
+static uint32_t depth_of(const struct tower *tower, size_t pending) {
     uint32_t depth = 0;
-    (void)p;
     for (size_t i = 0; i < pending; i++) {
         const struct row *row = &tower->rows[tower->pending[i]];
         uint32_t needed = row->wants_pooled ? tower->clip->geometry.layers : row->layer ? tap_layer(tower, row->layer) : 0;
@@ -153,7 +152,7 @@ int pipeline_run(struct pipeline *p, const struct pipeline_request *request, str
     p->calls++;
     for (unsigned t = 0; t < p->params.recipe->tower_count; t++) {
         slots_assign(p, &p->towers[t], &pending[t]);
-        depth[t] = depth_of(p, &p->towers[t], pending[t]);
+        depth[t] = depth_of(&p->towers[t], pending[t]);
         p->blocks_total += depth[t];
     }
     for (unsigned t = 0; t < p->params.recipe->tower_count && !status; t++) {

@@ -182,6 +182,16 @@ def comfyui_repeats_both():
 
 
 @test
+def an_empty_second_prompt_is_absent_in_diffusers_alone():
+    for recipe, dialect, falls_back in (("sdxl", None, True), ("sdxl", "compel", True), ("sdxl@comfyui", None, False)):
+        with pipeline(recipe, dialect=dialect) as made_by:
+            first, empty = made_by.condition(PROMPT), made_by.condition(PROMPT, prompt_2="")
+            for name in ("prompt_embeds", "pooled_prompt_embeds"):
+                same = first.tensors[name].tobytes() == empty.tensors[name].tobytes()
+                assert same == falls_back, f"{recipe}, {dialect}: {name}"
+
+
+@test
 def compel_splits_if_asked():
     text = long(190)
     with pipeline("sd1", dialect="compel") as cut, pipeline("sd1", dialect="compel", split=True) as split:
