@@ -44,12 +44,14 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
     s->ids = arena_take(arena, B * g->context, sizeof *s->ids);
     s->end = arena_take(arena, B, sizeof *s->end);
     s->key_mask = arena_take(arena, B, sizeof *s->key_mask);
+    s->pass.rows = arena_take(arena, B, sizeof *s->pass.rows);
     s->key_masks = arena_take(arena, B * g->context, sizeof *s->key_masks);
     s->text_scratch = arena_take(arena, text, 1);
     s->pass.x = arena_take(arena, buffers->stream, sizeof(float));
     s->pass.h = arena_take(arena, buffers->stream, sizeof(float));
     s->pass.wide = arena_take(arena, buffers->wide, sizeof(float));
-    s->pass.raw = arena_take(arena, buffers->raw, sizeof(float));
+    s->pass.ends_x = arena_take(arena, buffers->ends, sizeof(float));
+    s->pass.ends_h = arena_take(arena, buffers->ends, sizeof(float));
     s->pass.pooled = arena_take(arena, buffers->pooled, sizeof(float));
 }
 

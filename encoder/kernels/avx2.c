@@ -7,8 +7,8 @@
 #include "kernels.h"
 
 #define V 8
-#define TILE_ROWS 6 /* 6 x 2 sums, 2 weights and 1 x fill 15 of 16 registers */
-#define TILE_VECTORS 2
+#define TILE_COLUMNS 6 /* 6 x 2 sums, 2 vectors of x and 1 weight fill 15 of 16 registers */
+#define TILE_GROUPS 1
 
 typedef __m256 v;
 
@@ -34,6 +34,14 @@ static inline v v_add(v a, v b) {
 
 static inline v v_fma(v a, v b, v c) {
     return _mm256_fmadd_ps(a, b, c);
+}
+
+static inline v v_mul(v a, v b) {
+    return _mm256_mul_ps(a, b);
+}
+
+static inline v v_and(v a, v b) {
+    return _mm256_and_ps(a, b);
 }
 
 /* Bytes of E4M3 as binary16 of a 256th of their value: the exponents' biases are 7 and 15, and a conversion from binary16
@@ -79,66 +87,36 @@ static inline v load_widened(const unsigned char *from, enum dtype dtype, size_t
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
-static inline void transpose(v r[8]) {
-    v t[8];
-    for (int i = 0; i < 8; i += 2) {
-        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        for (int j = 0; j < 2; j++) {
-            __m256d a = _mm256_castps_pd(t[i + j]), b = _mm256_castps_pd(t[i + j + 2]);
-            r[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
-            r[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
-        }
-    }
-    for (int i = 0; i < 4; i++) {
-        t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
-        t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
-    }
-    for (int i = 0; i < 8; i++)
-        r[i] = t[i];
-}
-
-static inline __attribute__((always_inline)) void widen_typed(const unsigned char *from, size_t pitch, enum dtype dtype,
-                                                              size_t rows, size_t depth, float *to, size_t to_pitch) {
-    v r[V];
-    for (size_t i = 0; i < V; i++)
-        r[i] = i < rows ? load_widened(from + i * pitch, dtype, depth) : v_zero();
-    transpose(r);
-    for (size_t k = 0; k < depth; k++)
-        v_store(to + k * to_pitch, r[k]);
-}
-
-static void widen_block(const unsigned char *from, size_t pitch, enum dtype dtype, size_t rows, size_t depth, float *to,
-                        size_t to_pitch) {
-    switch (dtype) {
-    case DTYPE_F16:
-        widen_typed(from, pitch, DTYPE_F16, rows, depth, to, to_pitch);
-        break;
-    case DTYPE_BF16:
-        widen_typed(from, pitch, DTYPE_BF16, rows, depth, to, to_pitch);
-        break;
-    case DTYPE_F64:
-        widen_typed(from, pitch, DTYPE_F64, rows, depth, to, to_pitch);
-        break;
-    case DTYPE_F8_E4M3:
-        widen_typed(from, pitch, DTYPE_F8_E4M3, rows, depth, to, to_pitch);
-        break;
-    case DTYPE_F8_E5M2:
-        widen_typed(from, pitch, DTYPE_F8_E5M2, rows, depth, to, to_pitch);
-        break;
-    default:
-        widen_typed(from, pitch, DTYPE_F32, rows, depth, to, to_pitch);
+static inline __attribute__((always_inline)) void widen_typed(const unsigned char *from, enum dtype dtype, float *to,
+                                                              size_t count) {
+    size_t element = dtype_bits(dtype) / 8, i = 0;
+    for (; i + V <= count; i += V)
+        v_store(to + i, load_widened(from + i * element, dtype, V));
+    if (i < count) {
+        v rest = load_widened(from + i * element, dtype, count - i);
+        memcpy(to + i, &rest, (count - i) * sizeof *to);
     }
 }
 
 static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {
-    size_t element = dtype_bits(dtype) / 8;
-    for (size_t i = 0; i < count; i += V) {
-        size_t left = count - i < V ? count - i : V;
-        v whole = load_widened(from + i * element, dtype, left);
-        memcpy(to + i, &whole, left * sizeof *to);
+    switch (dtype) {
+    case DTYPE_F16:
+        widen_typed(from, DTYPE_F16, to, count);
+        break;
+    case DTYPE_BF16:
+        widen_typed(from, DTYPE_BF16, to, count);
+        break;
+    case DTYPE_F64:
+        widen_typed(from, DTYPE_F64, to, count);
+        break;
+    case DTYPE_F8_E4M3:
+        widen_typed(from, DTYPE_F8_E4M3, to, count);
+        break;
+    case DTYPE_F8_E5M2:
+        widen_typed(from, DTYPE_F8_E5M2, to, count);
+        break;
+    default:
+        widen_typed(from, DTYPE_F32, to, count);
     }
 }
 

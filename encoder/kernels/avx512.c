@@ -7,8 +7,8 @@
 #include "kernels.h"
 
 #define V 16
-#define TILE_ROWS 11 /* 77 rows are 7 tiles; 11 x 2 sums, 2 weights and 1 x fill 25 of 32 registers */
-#define TILE_VECTORS 2
+#define TILE_COLUMNS 13 /* a panel of 64 is 5 tiles; 13 x 2 sums, 2 vectors of x and 1 weight fill 29 of 32 registers */
+#define TILE_GROUPS 2
 
 typedef __m512 v;
 
@@ -34,6 +34,14 @@ static inline v v_add(v a, v b) {
 
 static inline v v_fma(v a, v b, v c) {
     return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline v v_mul(v a, v b) {
+    return _mm512_mul_ps(a, b);
+}
+
+static inline v v_and(v a, v b) {
+    return _mm512_and_ps(a, b);
 }
 
 /* Bytes of E4M3 as binary16 of a 256th of their value: the exponents' biases are 7 and 15, and a conversion from binary16
@@ -68,73 +76,36 @@ static inline v load_widened(const unsigned char *from, enum dtype dtype, __mmas
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
 
-static inline void transpose(v r[16]) {
-    v t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        for (int j = 0; j < 2; j++) {
-            __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
-            r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-            r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-        }
-    }
-    /* r[i] now holds, in each quarter q, element 4q + i % 4 of rows 4 (i / 4) .. + 3 */
-    for (int i = 0; i < 4; i++) {
-        v a = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), b = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
-        v c = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xDD), d = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xDD);
-        t[i] = _mm512_shuffle_f32x4(a, b, 0x88);
-        t[i + 8] = _mm512_shuffle_f32x4(a, b, 0xDD);
-        t[i + 4] = _mm512_shuffle_f32x4(c, d, 0x88);
-        t[i + 12] = _mm512_shuffle_f32x4(c, d, 0xDD);
-    }
-    for (int i = 0; i < 16; i++)
-        r[i] = t[i];
-}
-
-static inline __attribute__((always_inline)) void widen_typed(const unsigned char *from, size_t pitch, enum dtype dtype,
-                                                              size_t rows, size_t depth, float *to, size_t to_pitch) {
-    __mmask16 mask = (__mmask16)((1u << depth) - 1u);
-    v r[16];
-    for (size_t i = 0; i < 16; i++)
-        r[i] = i < rows ? load_widened(from + i * pitch, dtype, mask) : v_zero();
-    transpose(r);
-    for (size_t k = 0; k < depth; k++)
-        v_store(to + k * to_pitch, r[k]);
-}
-
-static void widen_block(const unsigned char *from, size_t pitch, enum dtype dtype, size_t rows, size_t depth, float *to,
-                        size_t to_pitch) {
-    switch (dtype) {
-    case DTYPE_F16:
-        widen_typed(from, pitch, DTYPE_F16, rows, depth, to, to_pitch);
-        break;
-    case DTYPE_BF16:
-        widen_typed(from, pitch, DTYPE_BF16, rows, depth, to, to_pitch);
-        break;
-    case DTYPE_F64:
-        widen_typed(from, pitch, DTYPE_F64, rows, depth, to, to_pitch);
-        break;
-    case DTYPE_F8_E4M3:
-        widen_typed(from, pitch, DTYPE_F8_E4M3, rows, depth, to, to_pitch);
-        break;
-    case DTYPE_F8_E5M2:
-        widen_typed(from, pitch, DTYPE_F8_E5M2, rows, depth, to, to_pitch);
-        break;
-    default:
-        widen_typed(from, pitch, DTYPE_F32, rows, depth, to, to_pitch);
-    }
-}
-
-static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {
+static inline __attribute__((always_inline)) void widen_typed(const unsigned char *from, enum dtype dtype, float *to,
+                                                              size_t count) {
     size_t element = dtype_bits(dtype) / 8, i = 0;
     for (; i + V <= count; i += V)
         v_store(to + i, load_widened(from + i * element, dtype, 0xFFFF));
     if (i < count) {
         __mmask16 mask = (__mmask16)((1u << (count - i)) - 1u);
         _mm512_mask_storeu_ps(to + i, mask, load_widened(from + i * element, dtype, mask));
+    }
+}
+
+static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {
+    switch (dtype) {
+    case DTYPE_F16:
+        widen_typed(from, DTYPE_F16, to, count);
+        break;
+    case DTYPE_BF16:
+        widen_typed(from, DTYPE_BF16, to, count);
+        break;
+    case DTYPE_F64:
+        widen_typed(from, DTYPE_F64, to, count);
+        break;
+    case DTYPE_F8_E4M3:
+        widen_typed(from, DTYPE_F8_E4M3, to, count);
+        break;
+    case DTYPE_F8_E5M2:
+        widen_typed(from, DTYPE_F8_E5M2, to, count);
+        break;
+    default:
+        widen_typed(from, DTYPE_F32, to, count);
     }
 }
 

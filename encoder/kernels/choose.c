@@ -10,7 +10,7 @@
 #include "../base/wrap.h"
 #include "cpu.h"
 
-enum { ROWS = 77, COLUMNS = KERNEL_PANEL, DEPTH = 320 };
+enum { GROUPS = 5, ROWS = GROUPS * LANES, COLUMNS = KERNEL_PANEL, DEPTH = 320 };
 
 /* One check: inputs, and both results. In one block, because a worker's stack is not for it. */
 struct check {
@@ -38,14 +38,13 @@ static void compare(struct worker *worker, void *context) {
     struct check *check = context;
     struct linear op = {
         .x = check->x,
-        .x_pitch = DEPTH,
+        .groups = GROUPS,
+        .run = GROUPS,
         .weight = (const unsigned char *)check->weight,
         .weight_pitch = DEPTH * sizeof(float),
         .dtype = DTYPE_F32,
         .y = check->expected,
-        .y_pitch = COLUMNS,
-        .batch = 1,
-        .rows = ROWS,
+        .y_width = COLUMNS,
         .depth = DEPTH,
         .columns = COLUMNS,
         .epilogue = EPILOGUE_STORE,
@@ -87,7 +86,7 @@ static int agrees(const struct kernels *trusted, const struct kernels *tested, s
         fault_set(fault, FAULT_NO_MEMORY, "no memory to check the kernels");
         return -1;
     }
-    size_t a = trusted->linear_scratch(ROWS, DEPTH), b = tested->linear_scratch(ROWS, DEPTH);
+    size_t a = trusted->linear_scratch(GROUPS, DEPTH), b = tested->linear_scratch(GROUPS, DEPTH);
     int status = workers_open(&pool, 1, a > b ? a : b, tested->blas_bytes, fault);
     if (!status) {
         check->trusted = trusted;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "../base/dtype.h"
+#include "packed.h"
 
 /* Columns of one call of `linear`: a panel of weights that is widened once and stays in cache. Always the same blocks
  * whatever the batch and the threads, because OpenBLAS's bits change with the shape of a call. */
@@ -22,39 +23,46 @@ enum epilogue {
     EPILOGUE_QUICK_GELU  /* y = r / (1 + exp(-1.702 r)) */
 };
 
-/* r[rows, columns] = x[rows, depth] * W[columns, depth]^T + bias[columns], then the epilogue into y[rows, columns].
- * For each of `batch` inputs: x and y advance by their batch pitch, in floats, and the panel is widened once for all. */
+/* r[column, row] = W[columns, depth] x[depth, row] + bias[column], then the epilogue into y; x and y are packed (packed.h).
+ * The product is taken this way round, W x^T, because then weights are read as they lie, row by row, and what comes out is
+ * again packed: nothing is transposed between the embedding and the output. */
 struct linear {
-    const float *x;
-    size_t x_pitch, x_batch_pitch; /* floats from row to row, from input to input */
-    const unsigned char *weight;   /* any alignment */
-    size_t weight_pitch;           /* bytes from row to row */
-    enum dtype dtype;              /* of the weights: F32, F16, BF16, F64, F8_E4M3, F8_E5M2 */
-    float scale;                   /* what each weight is multiplied with when it is widened; 0: nothing */
-    const float *bias;             /* or NULL */
-    float *y;
-    size_t y_pitch, y_batch_pitch;
-    size_t batch, rows, depth, columns; /* columns <= KERNEL_PANEL */
+    const float *x; /* [groups][depth][LANES] */
+    size_t groups;
+    size_t run; /* groups of one prompt, where the table asks for whole_prompts; `groups` is a multiple of it */
+    const unsigned char *weight; /* any alignment */
+    size_t weight_pitch;         /* bytes from row to row */
+    enum dtype dtype;            /* of the weights: F32, F16, BF16, F64, F8_E4M3, F8_E5M2 */
+    float scale;                 /* what each weight is multiplied with when it is widened; 0: nothing */
+    const float *bias;           /* [columns] or NULL */
+    float *y;                    /* feature 0 of these columns in the first group */
+    size_t y_width;              /* features of a group of y */
+    size_t depth, columns;       /* columns <= KERNEL_PANEL */
     enum epilogue epilogue;
 };
 
-/* One head of causal self-attention: q, k, v, out [tokens, head_width], rows `pitch` floats apart.
+/* One head of causal self-attention over the rows first .. first + tokens of packed activations.
  * out[i] = sum over j <= i with mask[j] of softmax_j(q[i].k[j] * scale) v[j] */
 struct attend {
-    const float *q, *k, *v;
-    float *out;
+    const float *in;  /* packed, in_width features: q, k and v are each head_width of them, from these on */
+    size_t in_width, q, k, v;
+    float *out;       /* packed, out_width features: head_width of them are written, from out_at on */
+    size_t out_width, out_at;
     const unsigned char *mask; /* [tokens] 1: the key is seen, 0: it is not; mask[0] is 1. NULL: all are seen */
-    size_t pitch, out_pitch, tokens, head_width;
+    size_t first, tokens, head_width;
     float scale;
 };
 
 struct kernels {
     char name[96];
     size_t blas_bytes; /* address space each worker must hold for `linear` (worker.blas); 0: none */
+    /* `linear` must always see a prompt's rows whole and from the start of a group, because its bits change with the shape
+     * of a call and a row's place in it. 0: a row's bits are its own, wherever it lies. */
+    int whole_prompts;
     void (*linear)(const struct kernels *kernels, const struct linear *op, void *scratch);
-    size_t (*linear_scratch)(size_t rows, size_t depth); /* bytes it uses for at most so many rows and depth, any batch */
+    size_t (*linear_scratch)(size_t groups, size_t depth); /* bytes it uses for at most so many groups (of a run) and depth */
     void (*attend)(const struct attend *op, void *scratch);
-    /* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over one row; y may be x */
+    /* y = (x - mean) / sqrt(variance + epsilon) * gain + bias for each row of a group [width][LANES]; y may be x */
     void (*layer_norm)(const float *x, float *y, const float *gain, const float *bias, size_t width, double epsilon);
     /* count elements of a weight type, from any alignment; F64 is rounded to nearest */
     void (*widen)(const unsigned char *from, enum dtype dtype, float *to, size_t count);

@@ -99,35 +99,43 @@ void __wrap_exit(int status) {
     __builtin_trap();
 }
 
+/* The prompts' groups side by side, x[depth][run x LANES]: always all of a prompt, because the bits of a call depend on its
+ * shape and on a row's place in it (kernels.h: whole_prompts). */
+static void take_block(const struct linear *op, size_t group, size_t from, size_t depth, float *x) {
+    for (size_t g = 0; g < op->run; g++) {
+        const float *block = op->x + ((group + g) * op->depth + from) * LANES;
+        for (size_t k = 0; k < depth; k++)
+            memcpy(x + (k * op->run + g) * LANES, block + k * LANES, LANES * sizeof *x);
+    }
+}
+
 static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
-    size_t sums = op->rows * KERNEL_PANEL;
+    size_t rows = op->run * LANES, sums = KERNEL_PANEL * rows;
     double *total = scratch;
-    float *product = (float *)(void *)(total + sums), *panel = product + sums;
+    float *product = (float *)(void *)(total + sums), *x = product + sums, *panel = x + rows * DEPTH_BLOCK;
     for (size_t column = 0; column < op->columns; column++)
         kernels->widen(op->weight + column * op->weight_pitch, op->dtype, panel + column * op->depth, op->depth);
     for (size_t i = 0; op->scale != 0 && i < op->columns * op->depth; i++)
         panel[i] *= op->scale;
-    memset(product, 0, sums * sizeof *product); /* a narrow panel leaves columns unwritten */
-    for (size_t b = 0; b < op->batch; b++) {
+    for (size_t group = 0; group < op->groups; group += op->run) {
         memset(total, 0, sums * sizeof *total);
         for (size_t k = 0; k < op->depth; k += DEPTH_BLOCK) {
             size_t depth = op->depth - k < DEPTH_BLOCK ? op->depth - k : DEPTH_BLOCK;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)op->rows, (blasint)op->columns, (blasint)depth,
-                        1.0f, op->x + b * op->x_batch_pitch + k, (blasint)op->x_pitch, panel + k, (blasint)op->depth, 0.0f,
-                        product, KERNEL_PANEL);
-            for (size_t i = 0; i < sums; i++)
+            take_block(op, group, k, depth, x);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)op->columns, (blasint)rows, (blasint)depth, 1.0f,
+                        panel + k, (blasint)op->depth, x, (blasint)rows, 0.0f, product, (blasint)rows);
+            for (size_t i = 0; i < op->columns * rows; i++)
                 total[i] += (double)product[i];
         }
-        for (size_t row = 0; row < op->rows; row++) {
-            for (size_t c = 0; c < op->columns; c++)
-                product[c] = (float)total[row * KERNEL_PANEL + c];
-            epilogue(op, product, 0, op->y + b * op->y_batch_pitch + row * op->y_pitch, op->columns);
-        }
+        for (size_t g = 0; g < op->run; g++)
+            for (size_t column = 0; column < op->columns; column++)
+                epilogue(op, total + column * rows + g * LANES, group + g, column);
     }
 }
 
-static size_t linear_scratch(size_t rows, size_t depth) {
-    return KERNEL_PANEL * (depth * sizeof(float) + rows * (sizeof(float) + sizeof(double)));
+static size_t linear_scratch(size_t groups, size_t depth) {
+    size_t rows = groups * LANES;
+    return KERNEL_PANEL * (depth * sizeof(float) + rows * (sizeof(float) + sizeof(double))) + rows * DEPTH_BLOCK * sizeof(float);
 }
 
 int kernels_openblas(struct kernels *kernels) {
@@ -137,6 +145,7 @@ int kernels_openblas(struct kernels *kernels) {
     size_t used = strlen(kernels->name);
     snprintf(kernels->name + used, sizeof kernels->name - used, ", gemm openblas %.*s %s", (int)size, version + begin,
              openblas_get_corename());
+    kernels->whole_prompts = 1;
     kernels->linear = linear;
     kernels->linear_scratch = linear_scratch;
     kernels->blas_bytes = BLAS_BYTES;

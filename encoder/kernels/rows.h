@@ -1,7 +1,7 @@
 /* rows.h - the kernels that work on rows, written once: norm, attention, rounding to the types of an output. Each
- * instruction set's file includes this and is built with its own flags, so that the compiler makes the loops as wide as the
- * registers are; their bits are the same in all, because every innermost loop runs over independent results and nothing is
- * contracted (-ffp-contract=off). */
+ * instruction set's file includes this and is built with its own flags; it defines v, V, v_zero, v_set, v_load, v_store, v_add,
+ * v_mul and v_and (gemm.h says what they are). The bits are the same in all, because a lane is a row and every one has its own
+ * sums, and because nothing is contracted (-ffp-contract=off) or fused here. */
 #ifndef ENCODER_KERNELS_ROWS_H
 #define ENCODER_KERNELS_ROWS_H
 
@@ -12,38 +12,54 @@
 #include "kernels.h"
 #include "scalar_math.h"
 
-#define LANES 16 /* partial sums of a reduction: fixed, so that every width adds in the same order */
+#define ROW_VECTORS (LANES / V)
+#define ABREAST 4 /* keys, or features, whose sums are in registers at once */
 
-static double sum_of(const double *lanes) {
-    double sum = 0;
+/* Sums over features, four at a time: a sum of sixteen rows lies in memory, and to wait for it at each feature would be most of
+ * the time. */
+static void rows_mean(const float *x, size_t width, double *mean) {
+    double sum[LANES] = {0};
+    size_t k = 0;
+    for (; k + 4 <= width; k += 4)
+        for (size_t i = 0; i < LANES; i++)
+            sum[i] += ((double)x[k * LANES + i] + (double)x[(k + 1) * LANES + i]) +
+                      ((double)x[(k + 2) * LANES + i] + (double)x[(k + 3) * LANES + i]);
+    for (; k < width; k++)
+        for (size_t i = 0; i < LANES; i++)
+            sum[i] += (double)x[k * LANES + i];
     for (size_t i = 0; i < LANES; i++)
-        sum += lanes[i];
-    return sum;
+        mean[i] = sum[i] / (double)width;
+}
+
+static inline double squared(float x, double mean) {
+    double d = (double)x - mean;
+    return d * d;
+}
+
+static void rows_variance(const float *x, size_t width, const double *mean, double *variance) {
+    double sum[LANES] = {0};
+    size_t k = 0;
+    for (; k + 4 <= width; k += 4)
+        for (size_t i = 0; i < LANES; i++)
+            sum[i] += (squared(x[k * LANES + i], mean[i]) + squared(x[(k + 1) * LANES + i], mean[i])) +
+                      (squared(x[(k + 2) * LANES + i], mean[i]) + squared(x[(k + 3) * LANES + i], mean[i]));
+    for (; k < width; k++)
+        for (size_t i = 0; i < LANES; i++)
+            sum[i] += squared(x[k * LANES + i], mean[i]);
+    for (size_t i = 0; i < LANES; i++)
+        variance[i] = sum[i] / (double)width;
 }
 
 static void rows_layer_norm(const float *x, float *y, const float *gain, const float *bias, size_t width, double epsilon) {
-    double sums[LANES] = {0}, squares[LANES] = {0};
-    size_t whole = width - width % LANES;
-    for (size_t i = 0; i < whole; i += LANES)
-        for (size_t j = 0; j < LANES; j++)
-            sums[j] += (double)x[i + j];
-    for (size_t i = whole; i < width; i++)
-        sums[i - whole] += (double)x[i];
-    double mean = sum_of(sums) / (double)width;
-    for (size_t i = 0; i < whole; i += LANES) {
-        for (size_t j = 0; j < LANES; j++) {
-            double d = (double)x[i + j] - mean;
-            squares[j] += d * d;
-        }
-    }
-    for (size_t i = whole; i < width; i++) {
-        double d = (double)x[i] - mean;
-        squares[i - whole] += d * d;
-    }
-    double scale = 1.0 / sqrt(sum_of(squares) / (double)width + epsilon);
+    double mean[LANES], variance[LANES], scale[LANES];
+    rows_mean(x, width, mean);
+    rows_variance(x, width, mean, variance);
+    for (size_t i = 0; i < LANES; i++)
+        scale[i] = 1.0 / sqrt(variance[i] + epsilon);
     /* rounded once: one bit here, in the start token's row, decides how far off its massive channels are */
-    for (size_t i = 0; i < width; i++)
-        y[i] = (float)(((double)x[i] - mean) * scale * (double)gain[i] + (double)bias[i]);
+    for (size_t k = 0; k < width; k++)
+        for (size_t i = 0; i < LANES; i++)
+            y[k * LANES + i] = (float)(((double)x[k * LANES + i] - mean[i]) * scale[i] * (double)gain[k] + (double)bias[k]);
 }
 
 static int rows_narrow(const float *from, enum dtype dtype, unsigned char *to, size_t count) {
@@ -64,50 +80,124 @@ static int rows_narrow(const float *from, enum dtype dtype, unsigned char *to, s
     return worst >= (dtype == DTYPE_F16 ? 0x477FF000u : 0x7F7F8000u);
 }
 
-/* softmax of score[0..count) in place; its largest term is exp(0), and a score of -infinity comes to 0. The first is finite. */
-static void rows_softmax(float *score, size_t count) {
-    float largest = score[0], sums[LANES] = {0}, sum = 0;
-    size_t whole = count - count % LANES;
-    for (size_t j = 1; j < count; j++)
-        largest = score[j] > largest ? score[j] : largest;
-    for (size_t j = 0; j < count; j++)
-        score[j] = scalar_exp(score[j] - largest);
-    for (size_t j = 0; j < whole; j += LANES)
+/* ---- attention: sixteen queries at a time, each a lane ------------------------------------------------------------------ */
+
+/* One head's q, k and v as [head_width][pitch], pitch being tokens rounded up to whole groups, and the scores or weights of a
+ * block of queries, [tokens][LANES]. */
+struct head {
+    const struct attend *op;
+    const float *q, *k, *v;
+    float *score;
+    size_t pitch;
+};
+
+static void gather(const struct attend *op, size_t feature, float *to, size_t pitch) {
+    for (size_t i = 0; i < op->tokens; i += LANES)
+        packed_take(op->in + feature * LANES, op->in_width, op->first + i, op->tokens - i < LANES ? op->tokens - i : LANES,
+                    to + i, pitch, op->head_width);
+}
+
+/* Keys that queries begin .. begin + LANES - 1 can see at most. */
+static size_t keys_of(const struct attend *op, size_t begin) {
+    return begin + LANES < op->tokens ? begin + LANES : op->tokens;
+}
+
+/* score[j][query] = q . k[j] * scale, or -infinity where the query does not see the key */
+static void scores(const struct head *h, size_t begin) {
+    size_t keys = keys_of(h->op, begin);
+    for (size_t j = 0; j < keys; j += ABREAST) {
+        v sum[ABREAST][ROW_VECTORS];
+        for (size_t a = 0; a < ABREAST; a++)
+            for (size_t c = 0; c < ROW_VECTORS; c++)
+                sum[a][c] = v_zero();
+        for (size_t d = 0; d < h->op->head_width; d++) {
+            const float *q = h->q + d * h->pitch + begin, *k = h->k + d * h->pitch + j;
+            for (size_t a = 0; a < ABREAST; a++)
+                for (size_t c = 0; c < ROW_VECTORS; c++)
+                    sum[a][c] = v_add(sum[a][c], v_mul(v_set(k[a]), v_load(q + c * V)));
+        }
+        for (size_t a = 0; a < ABREAST; a++)
+            for (size_t c = 0; c < ROW_VECTORS; c++)
+                v_store(h->score + (j + a) * LANES + c * V, v_mul(sum[a][c], v_set(h->op->scale)));
+    }
+    for (size_t j = begin; j < keys; j++)
+        for (size_t i = 0; i < j - begin; i++)
+            h->score[j * LANES + i] = -INFINITY;
+    for (size_t j = 0; h->op->mask && j < keys; j++)
+        for (size_t i = 0; !h->op->mask[j] && i < LANES; i++)
+            h->score[j * LANES + i] = -INFINITY;
+}
+
+/* Its largest term is exp(0), and a score of -infinity comes to 0. The first score of every query is finite. */
+static void softmax(const struct head *h, size_t begin) {
+    size_t keys = keys_of(h->op, begin);
+    float largest[LANES], sum[LANES] = {0}, *score = h->score;
+    memcpy(largest, score, sizeof largest);
+    for (size_t j = 1; j < keys; j++)
         for (size_t i = 0; i < LANES; i++)
-            sums[i] += score[j + i];
-    for (size_t j = whole; j < count; j++)
-        sums[j - whole] += score[j];
-    for (size_t i = 0; i < LANES; i++)
-        sum += sums[i];
-    for (size_t j = 0; j < count; j++)
-        score[j] /= sum;
+            largest[i] = score[j * LANES + i] > largest[i] ? score[j * LANES + i] : largest[i];
+    for (size_t j = 0; j < keys; j++) {
+        for (size_t i = 0; i < LANES; i++)
+            score[j * LANES + i] = scalar_exp(score[j * LANES + i] - largest[i]);
+        for (size_t i = 0; i < LANES; i++)
+            sum[i] += score[j * LANES + i];
+    }
+    for (size_t j = 0; j < keys; j++)
+        for (size_t i = 0; i < LANES; i++)
+            score[j * LANES + i] /= sum[i];
+}
+
+/* Adds weight[j] v[j] for four features. What a query does not see is no number to it, not even times zero. */
+static void add_values(const struct head *h, size_t begin, size_t feature, size_t features, float out[ABREAST][LANES]) {
+    static const uint32_t ALL = 0xFFFFFFFFu;
+    size_t keys = keys_of(h->op, begin);
+    const float *value[ABREAST];
+    v sum[ABREAST][ROW_VECTORS];
+    for (size_t a = 0; a < ABREAST; a++) {
+        value[a] = h->v + (feature + (a < features ? a : 0)) * h->pitch;
+        for (size_t c = 0; c < ROW_VECTORS; c++)
+            sum[a][c] = v_zero();
+    }
+    for (size_t j = 0; j < keys; j++) {
+        const float *weight = h->score + j * LANES;
+        if (h->op->mask && !h->op->mask[j])
+            continue;
+        if (j <= begin) {
+            for (size_t a = 0; a < ABREAST; a++)
+                for (size_t c = 0; c < ROW_VECTORS; c++)
+                    sum[a][c] = v_add(sum[a][c], v_mul(v_set(value[a][j]), v_load(weight + c * V)));
+            continue;
+        }
+        float seen[LANES];
+        for (size_t i = 0; i < LANES; i++)
+            seen[i] = float_from_bits(i < j - begin ? 0 : ALL);
+        for (size_t a = 0; a < ABREAST; a++)
+            for (size_t c = 0; c < ROW_VECTORS; c++)
+                sum[a][c] = v_add(sum[a][c], v_mul(v_and(v_set(value[a][j]), v_load(seen + c * V)), v_load(weight + c * V)));
+    }
+    for (size_t a = 0; a < ABREAST; a++)
+        for (size_t c = 0; c < ROW_VECTORS; c++)
+            v_store(out[a] + c * V, sum[a][c]);
 }
 
 static void rows_attend(const struct attend *op, void *scratch) {
-    float *restrict score = scratch;
-    float *restrict keys = score + op->tokens; /* [head_width, tokens]: the inner loop runs over tokens */
-    for (size_t j = 0; j < op->tokens; j++)
-        for (size_t d = 0; d < op->head_width; d++)
-            keys[d * op->tokens + j] = op->k[j * op->pitch + d];
-    for (size_t i = 0; i < op->tokens; i++) {
-        const float *q = op->q + i * op->pitch;
-        float *restrict out = op->out + i * op->out_pitch;
-        for (size_t j = 0; j <= i; j++)
-            score[j] = 0;
-        for (size_t d = 0; d < op->head_width; d++)
-            for (size_t j = 0; j <= i; j++)
-                score[j] += q[d] * keys[d * op->tokens + j];
-        for (size_t j = 0; j <= i; j++)
-            score[j] *= op->scale;
-        if (op->mask)
-            for (size_t j = 0; j <= i; j++)
-                score[j] = op->mask[j] ? score[j] : -INFINITY;
-        rows_softmax(score, i + 1);
-        for (size_t d = 0; d < op->head_width; d++)
-            out[d] = 0;
-        for (size_t j = 0; j <= i; j++)
-            for (size_t d = 0; d < op->head_width; d++)
-                out[d] += score[j] * op->v[j * op->pitch + d];
+    size_t pitch = packed_groups(op->tokens) * LANES, plane = op->head_width * pitch;
+    float *q = scratch, *k = q + plane, *values = k + plane;
+    struct head head = {.op = op, .q = q, .k = k, .v = values, .score = values + plane, .pitch = pitch};
+    gather(op, op->q, q, pitch);
+    gather(op, op->k, k, pitch);
+    gather(op, op->v, values, pitch);
+    for (size_t begin = 0; begin < op->tokens; begin += LANES) {
+        size_t rows = op->tokens - begin < LANES ? op->tokens - begin : LANES;
+        scores(&head, begin);
+        softmax(&head, begin);
+        for (size_t d = 0; d < op->head_width; d += ABREAST) {
+            size_t features = op->head_width - d < ABREAST ? op->head_width - d : ABREAST;
+            float out[ABREAST][LANES];
+            add_values(&head, begin, d, features, out);
+            for (size_t a = 0; a < features; a++)
+                packed_put(op->out + (op->out_at + d + a) * LANES, op->out_width, op->first + begin, rows, out[a]);
+        }
     }
 }
 

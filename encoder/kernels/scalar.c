@@ -7,11 +7,47 @@
 
 #include "epilogue.h"
 #include "kernels.h"
-#include "rows.h"
 
-#define STRIP 16      /* columns that a strip of the widened panel holds side by side */
 #define CHAIN 32
 #define DEPTH_BLOCK 320
+
+/* what rows.h wants of a vector: the baseline of every platform has four floats in one */
+#define V 4
+
+typedef float v __attribute__((vector_size(V * sizeof(float))));
+typedef int32_t v_bits __attribute__((vector_size(V * sizeof(float))));
+
+static inline v v_set(float x) {
+    return (v){x, x, x, x};
+}
+
+static inline v v_zero(void) {
+    return v_set(0);
+}
+
+static inline v v_load(const float *p) {
+    v a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+
+static inline void v_store(float *p, v a) {
+    memcpy(p, &a, sizeof a);
+}
+
+static inline v v_add(v a, v b) {
+    return a + b;
+}
+
+static inline v v_mul(v a, v b) {
+    return a * b;
+}
+
+static inline v v_and(v a, v b) {
+    return (v)((v_bits)a & (v_bits)b);
+}
+
+#include "rows.h"
 
 static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {
     if (dtype == DTYPE_F32) {
@@ -39,70 +75,49 @@ static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t
     }
 }
 
-/* panel[strip][depth][STRIP]; columns beyond op->columns are zero */
-static void widen_panel(const struct linear *op, float *panel) {
-    float piece[DEPTH_BLOCK];
-    memset(panel, 0, KERNEL_PANEL * op->depth * sizeof *panel);
-    for (size_t column = 0; column < op->columns; column++) {
-        float *strip = panel + column / STRIP * STRIP * op->depth + column % STRIP;
-        const unsigned char *row = op->weight + column * op->weight_pitch;
-        size_t element = dtype_bits(op->dtype) / 8;
-        for (size_t k = 0; k < op->depth; k += DEPTH_BLOCK) {
-            size_t count = op->depth - k < DEPTH_BLOCK ? op->depth - k : DEPTH_BLOCK;
-            widen(row + k * element, op->dtype, piece, count);
-            for (size_t i = 0; i < count; i++)
-                strip[(k + i) * STRIP] = op->scale != 0 ? piece[i] * op->scale : piece[i];
-        }
-    }
-}
-
-/* Three levels of sums, as gemm.h explains: chains, blocks, depth. */
-static void dot_strip(const float *x, const float *strip, size_t depth, float *sum) {
-    double total[STRIP] = {0};
+/* Three levels of sums, as gemm.h explains: chains, blocks, depth. x is one group. */
+static void dot(const float *x, const float *weight, size_t depth, double *total) {
+    for (size_t i = 0; i < LANES; i++)
+        total[i] = 0;
     for (size_t block = 0; block < depth; block += DEPTH_BLOCK) {
         size_t block_end = depth - block < DEPTH_BLOCK ? depth : block + DEPTH_BLOCK;
-        float middle[STRIP] = {0};
+        float middle[LANES] = {0};
         for (size_t k = block; k < block_end; k += CHAIN) {
             size_t end = block_end - k < CHAIN ? block_end : k + CHAIN;
-            float part[STRIP] = {0};
-            for (size_t i = k; i < end; i++)
-                for (size_t c = 0; c < STRIP; c++)
-                    part[c] += x[i] * strip[i * STRIP + c];
-            for (size_t c = 0; c < STRIP; c++)
-                middle[c] += part[c];
+            float part[LANES] = {0};
+            for (size_t j = k; j < end; j++)
+                for (size_t i = 0; i < LANES; i++)
+                    part[i] += x[j * LANES + i] * weight[j];
+            for (size_t i = 0; i < LANES; i++)
+                middle[i] += part[i];
         }
-        for (size_t c = 0; c < STRIP; c++)
-            total[c] += (double)middle[c];
+        for (size_t i = 0; i < LANES; i++)
+            total[i] += (double)middle[i];
     }
-    for (size_t c = 0; c < STRIP; c++)
-        sum[c] = (float)total[c];
 }
 
 static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
     (void)kernels;
-    float *panel = scratch;
-    widen_panel(op, panel);
-    for (size_t b = 0; b < op->batch; b++) {
-        for (size_t row = 0; row < op->rows; row++) {
-            const float *x = op->x + b * op->x_batch_pitch + row * op->x_pitch;
-            float *y = op->y + b * op->y_batch_pitch + row * op->y_pitch;
-            for (size_t column = 0; column < op->columns; column += STRIP) {
-                size_t count = op->columns - column < STRIP ? op->columns - column : STRIP;
-                float sum[STRIP];
-                dot_strip(x, panel + column * op->depth, op->depth, sum);
-                epilogue(op, sum, column, y + column, count);
-            }
+    float *weight = scratch;
+    for (size_t column = 0; column < op->columns; column++) {
+        widen(op->weight + column * op->weight_pitch, op->dtype, weight, op->depth);
+        for (size_t k = 0; op->scale != 0 && k < op->depth; k++)
+            weight[k] *= op->scale;
+        for (size_t group = 0; group < op->groups; group++) {
+            double total[LANES];
+            dot(op->x + group * op->depth * LANES, weight, op->depth, total);
+            epilogue(op, total, group, column);
         }
     }
 }
 
-static size_t linear_scratch(size_t rows, size_t depth) {
-    (void)rows;
-    return depth * KERNEL_PANEL * sizeof(float);
+static size_t linear_scratch(size_t groups, size_t depth) {
+    (void)groups;
+    return depth * sizeof(float);
 }
 
 size_t kernels_attend_scratch(size_t tokens, size_t head_width) {
-    return (head_width + 1) * tokens * sizeof(float);
+    return (3 * head_width + LANES) * packed_groups(tokens) * LANES * sizeof(float);
 }
 
 void kernels_scalar(struct kernels *kernels) {

@@ -1,41 +1,48 @@
 /* block.c - x + attention(norm(x)), then x + mlp(norm(x)).
  *
- * Work is cut into units that depend on the geometry alone (a panel of weights, a head, a few rows), never on how many
+ * Work is cut into units that depend on the geometry alone (a panel of weights, a head, a group of rows), never on how many
  * workers there are or how many prompts: that, and one order of operations inside each unit, is why the bits do not. */
 #include "block.h"
 
 #include <math.h>
 
-struct norm {
+#include "rows.h"
+
+/* The rows that a part of a block works on: all of them, or the ends. */
+struct stream {
     struct text_pass *pass;
+    float *x, *h;
+    size_t groups, run;
+};
+
+struct norm {
+    const struct stream *stream;
     const float *gain, *bias;
 };
 
-static void norm_rows(struct worker *worker, size_t unit, void *context) {
+static void norm_group(struct worker *worker, size_t group, void *context) {
     const struct norm *op = context;
-    struct text_pass *pass = op->pass;
-    size_t width = pass->weights->geometry.width;
-    size_t rows = pass->batch * pass->tokens;
+    const struct stream *s = op->stream;
+    const struct geometry *g = &s->pass->weights->geometry;
+    size_t at = group * LANES * g->width;
     (void)worker;
-    for (size_t row = unit * ROW_UNIT; row < rows && row < (unit + 1) * ROW_UNIT; row++)
-        pass->kernels->layer_norm(pass->x + row * width, pass->h + row * width, op->gain, op->bias, width,
-                                  pass->weights->geometry.norm_epsilon);
+    s->pass->kernels->layer_norm(s->x + at, s->h + at, op->gain, op->bias, g->width, g->norm_epsilon);
 }
 
-static void norm(struct worker *worker, struct text_pass *pass, const float *gain, const float *bias) {
-    struct norm op = {pass, gain, bias};
-    worker_each(worker, (pass->batch * pass->tokens + ROW_UNIT - 1) / ROW_UNIT, norm_rows, &op);
+static void norm(struct worker *worker, const struct stream *stream, const float *gain, const float *bias) {
+    struct norm op = {stream, gain, bias};
+    worker_each(worker, stream->groups, norm_group, &op);
 }
 
-/* y[:, first..] = epilogue(x W^T + bias) for up to three matrices of one shape, whose columns of y lie side by side. */
+/* y = epilogue(W x + bias) for up to three matrices of one shape, whose features of y follow each other. */
 struct product {
-    struct text_pass *pass;
+    const struct stream *stream;
     const struct matrix *matrix[3];
     const float *bias[3];
     const float *x;
     float *y;
-    size_t x_width, y_width; /* floats from row to row */
-    size_t depth, columns;   /* of each matrix */
+    size_t y_width;
+    size_t depth, columns; /* of each matrix */
     enum epilogue epilogue;
 };
 
@@ -45,78 +52,91 @@ static size_t panels(size_t columns) {
 
 static void product_panel(struct worker *worker, size_t unit, void *context) {
     const struct product *op = context;
-    const struct text_pass *pass = op->pass;
+    const struct kernels *kernels = op->stream->pass->kernels;
     size_t which = unit / panels(op->columns);
     size_t column = unit % panels(op->columns) * KERNEL_PANEL;
     const struct matrix *matrix = op->matrix[which];
     struct linear linear = {
         .x = op->x,
-        .x_pitch = op->x_width,
-        .x_batch_pitch = pass->tokens * op->x_width,
+        .groups = op->stream->groups,
+        .run = op->stream->run,
         .weight = matrix->data + column * matrix->pitch,
         .weight_pitch = matrix->pitch,
         .dtype = matrix->dtype,
         .scale = matrix->scale,
         .bias = op->bias[which] + column,
-        .y = op->y + which * op->columns + column,
-        .y_pitch = op->y_width,
-        .y_batch_pitch = pass->tokens * op->y_width,
-        .batch = pass->batch,
-        .rows = pass->tokens,
+        .y = op->y + (which * op->columns + column) * LANES,
+        .y_width = op->y_width,
         .depth = op->depth,
         .columns = op->columns - column < KERNEL_PANEL ? op->columns - column : KERNEL_PANEL,
         .epilogue = op->epilogue,
     };
-    pass->kernels->linear(pass->kernels, &linear, worker->scratch);
+    kernels->linear(kernels, &linear, worker->scratch);
 }
 
 static void attend_head(struct worker *worker, size_t unit, void *context) {
     struct text_pass *pass = context;
     const struct geometry *g = &pass->weights->geometry;
     size_t prompt = unit / g->heads, head = unit % g->heads;
-    size_t head_width = g->width / g->heads, wide = 3 * (size_t)g->width;
-    const float *qkv = pass->wide + prompt * pass->tokens * wide + head * head_width;
+    size_t head_width = g->width / g->heads;
     struct attend op = {
-        .q = qkv,
-        .k = qkv + g->width,
-        .v = qkv + 2 * (size_t)g->width,
-        .out = pass->h + prompt * pass->tokens * g->width + head * head_width,
+        .in = pass->wide,
+        .in_width = 3 * (size_t)g->width,
+        .q = head * head_width,
+        .k = g->width + head * head_width,
+        .v = 2 * (size_t)g->width + head * head_width,
+        .out = pass->h,
+        .out_width = g->width,
+        .out_at = head * head_width,
         .mask = pass->key_mask[prompt],
-        .pitch = wide,
-        .out_pitch = g->width,
-        .tokens = pass->tokens,
+        .first = pass->rows[prompt].first,
+        .tokens = pass->rows[prompt].count,
         .head_width = head_width,
         .scale = 1.0f / sqrtf((float)head_width),
     };
     pass->kernels->attend(&op, worker->scratch);
 }
 
-void block_run(struct worker *worker, struct text_pass *pass, const struct block *block) {
-    const struct geometry *g = &pass->weights->geometry;
-    size_t D = g->width, M = g->mlp_width;
+static void attention(struct worker *worker, const struct stream *s, const struct block *block) {
+    const struct geometry *g = &s->pass->weights->geometry;
+    size_t D = g->width;
     struct product qkv = {
-        .pass = pass, .matrix = {&block->q, &block->k, &block->v}, .bias = {block->q_bias, block->k_bias, block->v_bias},
-        .x = pass->h, .y = pass->wide, .x_width = D, .y_width = 3 * D, .depth = D, .columns = D, .epilogue = EPILOGUE_STORE,
+        .stream = s, .matrix = {&block->q, &block->k, &block->v}, .bias = {block->q_bias, block->k_bias, block->v_bias},
+        .x = s->h, .y = s->pass->wide, .y_width = 3 * D, .depth = D, .columns = D, .epilogue = EPILOGUE_STORE,
     };
+    norm(worker, s, block->norm1_gain, block->norm1_bias);
+    worker_each(worker, 3 * panels(D), product_panel, &qkv);
+    worker_each(worker, s->pass->batch * g->heads, attend_head, s->pass);
+}
+
+/* From the heads' output in h on: none of it mixes rows. */
+static void rest(struct worker *worker, const struct stream *s, const struct block *block) {
+    const struct geometry *g = &s->pass->weights->geometry;
+    size_t D = g->width, M = g->mlp_width;
     struct product out = {
-        .pass = pass, .matrix = {&block->out}, .bias = {block->out_bias},
-        .x = pass->h, .y = pass->x, .x_width = D, .y_width = D, .depth = D, .columns = D, .epilogue = EPILOGUE_ADD,
+        .stream = s, .matrix = {&block->out}, .bias = {block->out_bias},
+        .x = s->h, .y = s->x, .y_width = D, .depth = D, .columns = D, .epilogue = EPILOGUE_ADD,
     };
     struct product fc1 = {
-        .pass = pass, .matrix = {&block->fc1}, .bias = {block->fc1_bias},
-        .x = pass->h, .y = pass->wide, .x_width = D, .y_width = M, .depth = D, .columns = M,
+        .stream = s, .matrix = {&block->fc1}, .bias = {block->fc1_bias},
+        .x = s->h, .y = s->pass->wide, .y_width = M, .depth = D, .columns = M,
         .epilogue = g->activation == ACTIVATION_GELU ? EPILOGUE_GELU : EPILOGUE_QUICK_GELU,
     };
     struct product fc2 = {
-        .pass = pass, .matrix = {&block->fc2}, .bias = {block->fc2_bias},
-        .x = pass->wide, .y = pass->x, .x_width = M, .y_width = D, .depth = M, .columns = D, .epilogue = EPILOGUE_ADD,
+        .stream = s, .matrix = {&block->fc2}, .bias = {block->fc2_bias},
+        .x = s->pass->wide, .y = s->x, .y_width = D, .depth = M, .columns = D, .epilogue = EPILOGUE_ADD,
     };
-
-    norm(worker, pass, block->norm1_gain, block->norm1_bias);
-    worker_each(worker, 3 * panels(D), product_panel, &qkv);
-    worker_each(worker, pass->batch * g->heads, attend_head, pass);
     worker_each(worker, panels(D), product_panel, &out);
-    norm(worker, pass, block->norm2_gain, block->norm2_bias);
+    norm(worker, s, block->norm2_gain, block->norm2_bias);
     worker_each(worker, panels(M), product_panel, &fc1);
     worker_each(worker, panels(D), product_panel, &fc2);
+}
+
+void block_run(struct worker *worker, struct text_pass *pass, const struct block *block, int ends_only) {
+    struct stream all = {pass, pass->x, pass->h, pass->groups, pass->run};
+    struct stream ends = {pass, pass->ends_x, pass->ends_h, pass->end_groups, 1};
+    attention(worker, &all, block);
+    if (ends_only)
+        rows_take_ends(worker, pass, 1);
+    rest(worker, ends_only ? &ends : &all, block);
 }

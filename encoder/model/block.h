@@ -4,10 +4,8 @@
 
 #include "text_tower.h"
 
-/* Rows that one unit of work norms or writes: any number gives the same bits, since rows do not meet. */
-#define ROW_UNIT 8
-
-/* Called by every worker: x = block(x). Uses h and wide. */
-void block_run(struct worker *worker, struct text_pass *pass, const struct block *block);
+/* Called by every worker: x = block(x). Uses h and wide. With `ends_only` what follows attention is computed for each prompt's
+ * end row alone, into ends_x, by way of ends_h. */
+void block_run(struct worker *worker, struct text_pass *pass, const struct block *block, int ends_only);
 
 #endif

@@ -6,68 +6,7 @@
 #include <string.h>
 
 #include "block.h"
-
-static size_t row_units(const struct text_pass *pass) {
-    return (pass->batch * pass->tokens + ROW_UNIT - 1) / ROW_UNIT;
-}
-
-static void embed_rows(struct worker *worker, size_t unit, void *context) {
-    struct text_pass *pass = context;
-    const struct text_weights *w = pass->weights;
-    size_t width = w->geometry.width, rows = pass->batch * pass->tokens;
-    (void)worker;
-    for (size_t row = unit * ROW_UNIT; row < rows && row < (unit + 1) * ROW_UNIT; row++) {
-        float *x = pass->x + row * width;
-        const float *position = w->positions + row % pass->tokens * width;
-        pass->kernels->widen(w->token_embedding.data + (size_t)pass->ids[row] * w->token_embedding.pitch,
-                             w->token_embedding.dtype, x, width);
-        for (size_t i = 0; i < width; i++)
-            x[i] += position[i];
-    }
-}
-
-/* Where a prompt's first row goes; NULL: nowhere. */
-static unsigned char *place(const struct tap *tap, size_t prompt) {
-    return tap->at ? tap->at[prompt] : tap->data + prompt * tap->batch_pitch;
-}
-
-/* One row into the caller's buffer, in the caller's type. */
-static void deliver(struct text_pass *pass, const struct tap *tap, size_t prompt, size_t token, const float *row,
-                    size_t width) {
-    unsigned char *to = place(tap, prompt);
-    if (to && pass->kernels->narrow(row, tap->dtype, to + token * tap->row_pitch, width))
-        atomic_store_explicit(&pass->not_finite, (uint32_t)(tap - pass->taps) + 1, memory_order_relaxed);
-}
-
-struct hidden {
-    struct text_pass *pass;
-    const struct tap *tap;
-};
-
-static void deliver_rows(struct worker *worker, size_t unit, void *context) {
-    const struct hidden *op = context;
-    struct text_pass *pass = op->pass;
-    const struct text_weights *w = pass->weights;
-    size_t width = w->geometry.width, rows = pass->batch * pass->tokens;
-    for (size_t row = unit * ROW_UNIT; row < rows && row < (unit + 1) * ROW_UNIT; row++) {
-        const float *x = pass->x + row * width;
-        if (!place(op->tap, row / pass->tokens))
-            continue;
-        if (op->tap->final_norm) {
-            pass->kernels->layer_norm(x, worker->scratch, w->final_gain, w->final_bias, width, w->geometry.norm_epsilon);
-            x = worker->scratch;
-        }
-        deliver(pass, op->tap, row / pass->tokens, row % pass->tokens, x, width);
-    }
-}
-
-static void deliver_layer(struct worker *worker, struct text_pass *pass, uint32_t layer) {
-    for (size_t i = 0; i < pass->tap_count; i++) {
-        struct hidden op = {pass, &pass->taps[i]};
-        if (op.tap->kind == TAP_HIDDEN && op.tap->layer == layer)
-            worker_each(worker, row_units(pass), deliver_rows, &op);
-    }
-}
+#include "rows.h"
 
 static int wants(const struct text_pass *pass, enum tap_kind kind) {
     for (size_t i = 0; i < pass->tap_count; i++)
@@ -76,21 +15,25 @@ static int wants(const struct text_pass *pass, enum tap_kind kind) {
     return 0;
 }
 
-static void deliver_pooled(struct text_pass *pass, enum tap_kind kind, size_t prompt, const float *row, size_t width) {
+static void write_pooled(struct text_pass *pass, enum tap_kind kind, size_t prompt, const float *row, size_t width) {
     for (size_t i = 0; i < pass->tap_count; i++)
         if (pass->taps[i].kind == kind)
-            deliver(pass, &pass->taps[i], prompt, 0, row, width);
+            rows_write(pass, &pass->taps[i], prompt, 0, row, width);
 }
 
-static void pool_prompt(struct worker *worker, size_t prompt, void *context) {
+static void norm_ends(struct worker *worker, size_t group, void *context) {
     struct text_pass *pass = context;
     const struct text_weights *w = pass->weights;
-    size_t width = w->geometry.width;
-    float *raw = pass->raw + prompt * width;
+    float *ends = pass->ends_x + group * LANES * w->geometry.width;
     (void)worker;
-    pass->kernels->layer_norm(pass->x + (prompt * pass->tokens + pass->end[prompt]) * width, raw, w->final_gain,
-                              w->final_bias, width, w->geometry.norm_epsilon);
-    deliver_pooled(pass, TAP_POOLED_RAW, prompt, raw, width);
+    pass->kernels->layer_norm(ends, ends, w->final_gain, w->final_bias, w->geometry.width, w->geometry.norm_epsilon);
+}
+
+static void write_raw(struct worker *worker, size_t prompt, void *context) {
+    struct text_pass *pass = context;
+    size_t width = pass->weights->geometry.width;
+    rows_copy(pass->ends_x, width, rows_end(pass, prompt), worker->scratch);
+    write_pooled(pass, TAP_POOLED_RAW, prompt, worker->scratch, width);
 }
 
 static void project_panel(struct worker *worker, size_t unit, void *context) {
@@ -98,23 +41,22 @@ static void project_panel(struct worker *worker, size_t unit, void *context) {
     const struct text_weights *w = pass->weights;
     size_t P = w->geometry.projection, D = w->geometry.width, column = unit * KERNEL_PANEL;
     size_t columns = P - column < KERNEL_PANEL ? P - column : KERNEL_PANEL;
-    for (size_t b = 0; w->geometry.identity && b < pass->batch; b++)
-        memcpy(pass->pooled + b * P + column, pass->raw + b * D + column, columns * sizeof *pass->raw);
-    if (w->geometry.identity)
+    if (w->geometry.identity) {
+        for (size_t g = 0; g < pass->end_groups; g++)
+            memcpy(pass->pooled + (g * P + column) * LANES, pass->ends_x + (g * D + column) * LANES,
+                   columns * LANES * sizeof *pass->pooled);
         return;
+    }
     struct linear linear = {
-        .x = pass->raw,
-        .x_pitch = D,
-        .x_batch_pitch = D,
+        .x = pass->ends_x,
+        .groups = pass->end_groups,
+        .run = 1,
         .weight = w->projection.data + column * w->projection.pitch,
         .weight_pitch = w->projection.pitch,
         .dtype = w->projection.dtype,
         .scale = w->projection.scale,
-        .y = pass->pooled + column,
-        .y_pitch = P,
-        .y_batch_pitch = P,
-        .batch = pass->batch,
-        .rows = 1, /* and not B: OpenBLAS's bits may change with the rows of a call */
+        .y = pass->pooled + column * LANES,
+        .y_width = P,
         .depth = D,
         .columns = columns,
         .epilogue = EPILOGUE_STORE,
@@ -123,49 +65,56 @@ static void project_panel(struct worker *worker, size_t unit, void *context) {
 }
 
 /* Division by the norm, which is at least 1e-12 as in torch.nn.functional.normalize. */
-static void normalise_prompt(struct worker *worker, size_t prompt, void *context) {
+static void write_projected(struct worker *worker, size_t prompt, void *context) {
     struct text_pass *pass = context;
     size_t P = pass->weights->geometry.projection;
-    const float *pooled = pass->pooled + prompt * P;
-    float *unit_length = worker->scratch;
+    float *row = worker->scratch;
     double squares = 0;
-    deliver_pooled(pass, TAP_POOLED_PROJECTED, prompt, pooled, P);
+    rows_copy(pass->pooled, P, rows_end(pass, prompt), row);
+    write_pooled(pass, TAP_POOLED_PROJECTED, prompt, row, P);
     if (!wants(pass, TAP_POOLED_NORMALISED))
         return;
     for (size_t i = 0; i < P; i++)
-        squares += (double)pooled[i] * (double)pooled[i];
+        squares += (double)row[i] * (double)row[i];
     double length = sqrt(squares);
     length = length < 1e-12 ? 1e-12 : length;
     for (size_t i = 0; i < P; i++)
-        unit_length[i] = (float)((double)pooled[i] / length);
-    deliver_pooled(pass, TAP_POOLED_NORMALISED, prompt, unit_length, P);
+        row[i] = (float)((double)row[i] / length);
+    write_pooled(pass, TAP_POOLED_NORMALISED, prompt, row, P);
 }
 
 static void begin_job(struct worker *worker, void *context) {
     struct text_pass *pass = context;
-    worker_each(worker, row_units(pass), embed_rows, pass);
-    deliver_layer(worker, pass, 0);
+    rows_embed(worker, pass);
+    rows_deliver(worker, pass, 0);
 }
 
 struct block_job {
     struct text_pass *pass;
     uint32_t layer;
+    int ends_only;
 };
 
 static void block_job(struct worker *worker, void *context) {
     const struct block_job *job = context;
-    block_run(worker, job->pass, &job->pass->weights->blocks[job->layer]);
-    deliver_layer(worker, job->pass, job->layer + 1);
+    block_run(worker, job->pass, &job->pass->weights->blocks[job->layer], job->ends_only);
+    rows_deliver(worker, job->pass, job->layer + 1);
 }
 
 static void pool_job(struct worker *worker, void *context) {
     struct text_pass *pass = context;
     size_t P = pass->weights->geometry.projection;
-    worker_each(worker, pass->batch, pool_prompt, pass);
+    worker_each(worker, pass->end_groups, norm_ends, pass);
+    if (wants(pass, TAP_POOLED_RAW))
+        worker_each(worker, pass->batch, write_raw, pass);
     if (wants(pass, TAP_POOLED_PROJECTED) || wants(pass, TAP_POOLED_NORMALISED)) {
         worker_each(worker, (P + KERNEL_PANEL - 1) / KERNEL_PANEL, project_panel, pass);
-        worker_each(worker, pass->batch, normalise_prompt, pass);
+        worker_each(worker, pass->batch, write_projected, pass);
     }
+}
+
+static void ends_job(struct worker *worker, void *context) {
+    rows_take_ends(worker, context, 0);
 }
 
 static int pools(const struct tap *taps, size_t count) {
@@ -184,18 +133,33 @@ uint32_t tower_depth(const struct geometry *geometry, const struct tap *taps, si
     return depth;
 }
 
+/* The last block is pooled and nothing else. */
+static int ends_only(const struct text_pass *pass, uint32_t depth) {
+    if (pass->kernels->whole_prompts || !pools(pass->taps, pass->tap_count))
+        return 0;
+    for (size_t i = 0; i < pass->tap_count; i++)
+        if (pass->taps[i].kind == TAP_HIDDEN && pass->taps[i].layer == depth)
+            return 0;
+    return 1;
+}
+
 int tower_run(struct workers *pool, struct text_pass *pass, struct fault *fault) {
     uint32_t depth = tower_depth(&pass->weights->geometry, pass->taps, pass->tap_count);
+    int ends = ends_only(pass, depth);
     atomic_store_explicit(&pass->not_finite, 0, memory_order_relaxed);
+    rows_settle(pass);
     workers_run(pool, begin_job, pass);
     for (uint32_t layer = 0; layer < depth; layer++) {
-        struct block_job job = {pass, layer};
+        struct block_job job = {pass, layer, ends && layer + 1 == depth};
         workers_run(pool, block_job, &job);
         if (pass->checkpoint(pass->user, layer + 1, depth))
             return fault_set(fault, FAULT_CANCELLED, "cancelled after block %u of %u", layer + 1, depth);
     }
-    if (pools(pass->taps, pass->tap_count))
+    if (pools(pass->taps, pass->tap_count)) {
+        if (!ends || depth == 0)
+            workers_run(pool, ends_job, pass);
         workers_run(pool, pool_job, pass);
+    }
     uint32_t bad = atomic_load_explicit(&pass->not_finite, memory_order_relaxed);
     if (bad) {
         const char *type = dtype_name(pass->taps[bad - 1].dtype);
@@ -210,15 +174,21 @@ static size_t largest(size_t a, size_t b) {
 }
 
 int tower_measure(const struct geometry *g, const struct kernels *kernels, size_t batch, struct tower_buffers *out) {
-    size_t rows, wide = largest(3 * (size_t)g->width, g->mlp_width);
-    if (__builtin_mul_overflow(batch, (size_t)g->context, &rows) ||
-        __builtin_mul_overflow(rows, (size_t)g->width, &out->stream) || __builtin_mul_overflow(rows, wide, &out->wide))
+    size_t rows, context = g->context, wide = largest(3 * (size_t)g->width, g->mlp_width);
+    size_t prompt_rows = kernels->whole_prompts ? packed_groups(context) * LANES : context;
+    if (__builtin_mul_overflow(batch, prompt_rows, &rows) || __builtin_add_overflow(rows, LANES - 1, &rows))
         return 0;
-    out->raw = batch * g->width;
-    out->pooled = batch * g->projection;
+    size_t groups = rows / LANES, ends = kernels->whole_prompts ? batch : packed_groups(batch);
+    if (__builtin_mul_overflow(groups * LANES, (size_t)g->width, &out->stream) ||
+        __builtin_mul_overflow(groups * LANES, wide, &out->wide) ||
+        __builtin_mul_overflow(ends, LANES * (size_t)largest(g->width, g->projection), &out->ends))
+        return 0;
+    out->pooled = ends * LANES * g->projection;
+    out->ends = ends * LANES * g->width;
     size_t depth = largest(g->width, g->mlp_width);
-    size_t row_bytes = largest(g->width, g->projection) * sizeof(float);
-    out->worker_bytes = largest(largest(kernels->linear_scratch(g->context, depth), row_bytes),
-                                kernels_attend_scratch(g->context, g->width / g->heads));
+    size_t row_bytes = ((size_t)g->width * (LANES + 1) + g->projection) * sizeof(float);
+    size_t run = kernels->whole_prompts ? packed_groups(context) : groups;
+    out->worker_bytes = largest(largest(kernels->linear_scratch(run, depth), row_bytes),
+                                kernels_attend_scratch(context, g->width / g->heads));
     return 1;
 }

@@ -1,9 +1,12 @@
 /* text_tower.h - the forward pass of a CLIP text tower over a batch, on a pool of workers.
  *
- *     ids -> embedding + position -> x [B,T,D]
+ *     ids -> embedding + position -> x, the rows of all prompts, packed (kernels/packed.h)
  *     x -> block x L; after each: taps, checkpoint
  *     tap -> (final norm?) -> hidden [B,T,D]
- *     last x -> final norm -> end-of-text row -> projection -> pooled [B,P]
+ *     last x -> end-of-text row -> final norm -> projection -> pooled [B,P]
+ *
+ * What nobody asked for is not computed: blocks after the last output, rows that no output needs (rows.h), and in the last
+ * block all rows but the ends if it is only pooled. A row's bits are the same whatever is left out beside it.
  *
  * A key mask hides keys from attention and nothing else: a hidden token's own row is computed like any other, and the end
  * row is where it is.
@@ -33,6 +36,11 @@ struct tap {
     unsigned char *const *at; /* NULL, or [B]: first row of each prompt; NULL in it: that prompt goes nowhere. Workers read it */
 };
 
+/* A prompt's rows among the packed ones. */
+struct text_rows {
+    size_t first, count; /* count of tokens that are computed: all, up to the end, or none */
+};
+
 /* One pass. The buffers are the session's: tower_buffers says how many floats each takes. */
 struct text_pass {
     const struct text_weights *weights;
@@ -46,17 +54,21 @@ struct text_pass {
     /* called on the caller's thread when `done` of `total` blocks are computed; nonzero stops the pass */
     int (*checkpoint)(void *user, uint32_t done, uint32_t total);
     void *user;
-    float *x;      /* [B,T,D] the residual stream */
-    float *h;      /* [B,T,D] normed input, then the heads' output */
-    float *wide;   /* [B,T,max(3D,M)] q k v side by side, or the MLP's inside */
-    float *raw;    /* [B,D] */
-    float *pooled; /* [B,P] */
+    struct text_rows *rows; /* [B], filled by rows_settle, as are: */
+    size_t row_count, groups, run, end_groups; /* rows; groups of them, of one whole prompt (kernels.h: linear.run), of ends */
+    /* packed activations */
+    float *x;      /* D wide: the residual stream */
+    float *h;      /* D wide: normed input, then the heads' output */
+    float *wide;   /* 3D wide: q k v side by side; or M wide: the MLP's inside */
+    float *ends_x; /* D wide, a row for each prompt: x, then the normed end */
+    float *ends_h; /* D wide, a row for each prompt */
+    float *pooled; /* P wide, a row for each prompt */
     _Atomic uint32_t not_finite; /* 1 + index of a tap that came out so */
 };
 
 struct tower_buffers {
-    size_t stream, wide, raw, pooled; /* floats of x and of h, of wide, raw, pooled */
-    size_t worker_bytes;              /* scratch of one worker */
+    size_t stream, wide, ends, pooled; /* floats of x and of h, of wide, of ends_x and of ends_h, of pooled */
+    size_t worker_bytes;               /* scratch of one worker */
 };
 
 /* For at most `batch` prompts of at most the geometry's context. 0 if a product overflows. */

@@ -54,6 +54,11 @@ static double median(double *times, unsigned count) {
     return count % 2 ? times[count / 2] : (times[count / 2 - 1] + times[count / 2]) / 2;
 }
 
+/* Rows of several prompts follow each other, but where the kernels want whole prompts. */
+static size_t groups_of(const struct bench *bench) {
+    return bench->kernels.whole_prompts ? bench->batch * packed_groups(ROWS) : packed_groups(bench->batch * ROWS);
+}
+
 static void product(struct worker *worker, void *context) {
     struct bench *bench = context;
     size_t pitch = bench->shape.depth * (dtype_bits(bench->dtype) / 8);
@@ -63,16 +68,13 @@ static void product(struct worker *worker, void *context) {
         for (size_t column = 0; column < bench->shape.columns; column += KERNEL_PANEL) {
             struct linear op = {
                 .x = bench->x,
-                .x_pitch = bench->shape.depth,
-                .x_batch_pitch = ROWS * bench->shape.depth,
+                .groups = groups_of(bench),
+                .run = packed_groups(ROWS),
                 .weight = bench->weight + column * pitch,
                 .weight_pitch = pitch,
                 .dtype = bench->dtype,
-                .y = bench->y + column,
-                .y_pitch = bench->shape.columns,
-                .y_batch_pitch = ROWS * bench->shape.columns,
-                .batch = bench->batch,
-                .rows = ROWS,
+                .y = bench->y + column * LANES,
+                .y_width = bench->shape.columns,
                 .depth = bench->shape.depth,
                 .columns = KERNEL_PANEL,
                 .epilogue = EPILOGUE_STORE,
@@ -88,7 +90,7 @@ static void product(struct worker *worker, void *context) {
 static int time_product(struct bench *bench) {
     struct workers *pool;
     struct fault fault;
-    if (workers_open(&pool, 1, bench->kernels.linear_scratch(ROWS, bench->shape.depth), bench->kernels.blas_bytes, &fault))
+    if (workers_open(&pool, 1, bench->kernels.linear_scratch(groups_of(bench), bench->shape.depth), bench->kernels.blas_bytes, &fault))
         return 1;
     workers_run(pool, product, bench);
     workers_close(pool);
@@ -206,7 +208,7 @@ static int row(struct bench *bench, enum kernel_set set, int json) {
 int main(int argc, char **argv) {
     int json = argc > 1 && strcmp(argv[1], "--json") == 0;
     unsigned long runs = argc > 1 + json ? strtoul(argv[1 + json], NULL, 10) : 9;
-    size_t values = shapes[0].columns * shapes[0].depth, rows = (size_t)BATCH * ROWS * shapes[0].columns;
+    size_t values = shapes[0].columns * shapes[0].depth, rows = (size_t)BATCH * (ROWS + LANES) * shapes[0].columns;
     struct bench bench = {.weight = malloc(values * sizeof(float)), .x = malloc(rows * sizeof(float)),
                           .y = malloc(rows * sizeof(float))};
     if (runs < 1 || runs > MOST_RUNS || !bench.weight || !bench.x || !bench.y) {

@@ -38,15 +38,16 @@ static struct weights make_weights(size_t count, enum dtype dtype) {
     return w;
 }
 
-static void check_linear(const struct kernels *kernels, size_t batch, size_t rows, size_t depth, size_t columns,
+/* `prompts` of `run` groups each */
+static void check_linear(const struct kernels *kernels, size_t prompts, size_t run_groups, size_t depth, size_t columns,
                          enum dtype dtype, enum epilogue epilogue) {
-    size_t x_pitch = depth + 3, y_pitch = columns + 2, y_count = batch * rows * y_pitch;
-    float *x = malloc(batch * rows * x_pitch * sizeof *x + 1), bias[KERNEL_PANEL];
+    size_t groups = prompts * run_groups, y_width = columns + 2, y_count = groups * y_width * LANES;
+    float *x = malloc(groups * depth * LANES * sizeof *x + 1), bias[KERNEL_PANEL];
     float *block = guarded(y_count), *y = block + MARGIN, *before = malloc((y_count + 1) * sizeof *before);
     struct weights w = make_weights(columns * depth, dtype);
     assert_non_null(x);
     assert_non_null(before);
-    for (size_t i = 0; i < batch * rows * x_pitch; i++)
+    for (size_t i = 0; i < groups * depth * LANES; i++)
         x[i] = random_float();
     for (size_t i = 0; i < columns; i++)
         bias[i] = random_float();
@@ -54,33 +55,35 @@ static void check_linear(const struct kernels *kernels, size_t batch, size_t row
         y[i] = random_float();
     memcpy(before, y, y_count * sizeof *y);
     struct linear op = {
-        .x = x, .x_pitch = x_pitch, .x_batch_pitch = rows * x_pitch,
+        .x = x, .groups = groups, .run = run_groups,
         .weight = w.block + 1, .weight_pitch = depth * w.element, .dtype = dtype, .bias = columns % 3 ? bias : NULL,
-        .y = y, .y_pitch = y_pitch, .y_batch_pitch = rows * y_pitch,
-        .batch = batch, .rows = rows, .depth = depth, .columns = columns, .epilogue = epilogue,
+        .y = y + LANES, .y_width = y_width, .depth = depth, .columns = columns, .epilogue = epilogue,
         .scale = columns % 4 == 1 ? 0.3f : 0,
     };
     if (op.scale != 0)
         for (size_t i = 0; i < columns * depth; i++)
             w.values[i] = (double)((float)w.values[i] * op.scale);
-    run((struct job){.kernels = kernels, .linear = &op, .scratch = kernels->linear_scratch(rows, depth)});
+    run((struct job){.kernels = kernels, .linear = &op,
+                     .scratch = kernels->linear_scratch(kernels->whole_prompts ? run_groups : groups, depth)});
     check_guards(block, y_count);
-    for (size_t row = 0; row < batch * rows; row++) {
+    for (size_t row = 0; row < groups * LANES; row++) {
+        size_t y_row = packed_at(row, y_width), x_row = packed_at(row, depth);
         for (size_t c = 0; c < columns; c++) {
-            double sum = op.bias ? (double)bias[c] : 0, size = fabs(sum), y0 = (double)before[row * y_pitch + c];
+            size_t at = y_row + (1 + c) * LANES;
+            double sum = op.bias ? (double)bias[c] : 0, size = fabs(sum), y0 = (double)before[at];
             for (size_t k = 0; k < depth; k++) {
-                double term = (double)x[row * x_pitch + k] * w.values[c * depth + k];
+                double term = (double)x[x_row + k * LANES] * w.values[c * depth + k];
                 sum += term;
                 size += fabs(term);
             }
-            double found = (double)y[row * y_pitch + c], expected = finish(sum, y0, epilogue);
+            double found = (double)y[at], expected = finish(sum, y0, epilogue);
             double bound = ((double)depth + 8) * 0x1p-24 * (size + fabs(y0));
             if (!(fabs(found - expected) <= bound))
-                fail_msg("%s: %zu x %zu x %zu %s epilogue %d: row %zu column %zu is %.9g, expected %.9g within %.2g",
-                         kernels->name, rows, depth, columns, dtype_name(dtype), (int)epilogue, row, c, found, expected, bound);
+                fail_msg("%s: %zu groups, %zu x %zu %s epilogue %d: row %zu column %zu is %.9g, expected %.9g within %.2g",
+                         kernels->name, groups, depth, columns, dtype_name(dtype), (int)epilogue, row, c, found, expected, bound);
         }
-        for (size_t c = columns; c < y_pitch; c++) /* the gap between rows belongs to somebody else */
-            assert_memory_equal(&y[row * y_pitch + c], &before[row * y_pitch + c], sizeof *y);
+        for (size_t k = 0; k < y_width; k += columns + 1) /* the features on both sides belong to somebody else */
+            assert_memory_equal(&y[y_row + k * LANES], &before[y_row + k * LANES], sizeof *y);
     }
     free(x);
     free(block);
@@ -91,10 +94,10 @@ static void check_linear(const struct kernels *kernels, size_t batch, size_t row
 
 static void check_table(const struct kernels *kernels) {
     static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F64, DTYPE_F8_E4M3, DTYPE_F8_E5M2};
-    static const size_t big[][4] = {{1, 77, 1280, 64}, {2, 77, 768, 64}, {1, 77, 5120, 64}, {3, 1, 1280, 64}, {1, 77, 257, 1}};
+    static const size_t big[][4] = {{1, 5, 1280, 64}, {2, 5, 768, 64}, {1, 5, 5120, 64}, {3, 1, 1280, 64}, {41, 1, 257, 1}};
     for (size_t n = 1; n <= 67; n++)
         for (size_t d = n % 2; d < 6; d += 2)
-            check_linear(kernels, 1 + n % 3, n * 7 % 13, n, 1 + n * 5 % KERNEL_PANEL, dtypes[d], (enum epilogue)(n % 4));
+            check_linear(kernels, 1 + n % 3, 1 + n * 7 % 6, n, 1 + n * 5 % KERNEL_PANEL, dtypes[d], (enum epilogue)(n % 4));
     for (size_t i = 0; i < sizeof big / sizeof big[0]; i++)
         for (size_t d = i % 2; d < 6; d += 2)
             check_linear(kernels, big[i][0], big[i][1], big[i][2], big[i][3], dtypes[d], (enum epilogue)((i + d) % 4));
@@ -105,22 +108,25 @@ static void linear_of_every_table(void **state) {
     each_table(check_table);
 }
 
-/* The same input at any index of a batch, and alone: the same bits. */
+/* The same row wherever it lies, and whatever lies beside it: the same bits. Where the kernels want whole prompts, the same
+ * prompt at any index of a batch. */
 static void check_batch(const struct kernels *kernels) {
-    enum { ROWS = 77, DEPTH = 700, BATCH = 20 };
-    static float x[BATCH * ROWS * DEPTH], y[BATCH * ROWS * KERNEL_PANEL];
+    enum { RUN = 5, DEPTH = 700, BATCH = 9, ROWS = BATCH * RUN * LANES };
+    static float x[ROWS * DEPTH], y[ROWS * KERNEL_PANEL];
+    size_t period = kernels->whole_prompts ? RUN * LANES : 77;
     struct weights w = make_weights(KERNEL_PANEL * DEPTH, DTYPE_F16);
-    for (size_t i = 0; i < ROWS * DEPTH; i++)
-        x[i] = random_float();
-    for (size_t b = 1; b < BATCH; b++)
-        memcpy(x + b * ROWS * DEPTH, x, ROWS * DEPTH * sizeof *x);
-    struct linear op = {.x = x, .x_pitch = DEPTH, .x_batch_pitch = ROWS * DEPTH, .weight = w.block + 1,
-                        .weight_pitch = DEPTH * w.element, .dtype = DTYPE_F16, .y = y, .y_pitch = KERNEL_PANEL,
-                        .y_batch_pitch = ROWS * KERNEL_PANEL, .batch = BATCH, .rows = ROWS, .depth = DEPTH,
-                        .columns = KERNEL_PANEL, .epilogue = EPILOGUE_STORE};
-    run((struct job){.kernels = kernels, .linear = &op, .scratch = kernels->linear_scratch(ROWS, DEPTH)});
-    for (size_t b = 1; b < BATCH; b++)
-        assert_memory_equal(y, y + b * ROWS * KERNEL_PANEL, ROWS * KERNEL_PANEL * sizeof *y);
+    for (size_t row = 0; row < ROWS; row++)
+        for (size_t k = 0; k < DEPTH; k++)
+            x[packed_at(row, DEPTH) + k * LANES] = row < period ? random_float()
+                                                                : x[packed_at(row % period, DEPTH) + k * LANES];
+    struct linear op = {.x = x, .groups = BATCH * RUN, .run = RUN, .weight = w.block + 1, .weight_pitch = DEPTH * w.element,
+                        .dtype = DTYPE_F16, .y = y, .y_width = KERNEL_PANEL, .depth = DEPTH, .columns = KERNEL_PANEL,
+                        .epilogue = EPILOGUE_STORE};
+    run((struct job){.kernels = kernels, .linear = &op, .scratch = kernels->linear_scratch(BATCH * RUN, DEPTH)});
+    for (size_t row = period; row < ROWS; row++)
+        for (size_t c = 0; c < KERNEL_PANEL; c++)
+            assert_memory_equal(&y[packed_at(row, KERNEL_PANEL) + c * LANES],
+                                &y[packed_at(row % period, KERNEL_PANEL) + c * LANES], sizeof *y);
     free(w.block);
     free(w.values);
 }
@@ -130,20 +136,20 @@ static void linear_does_not_know_its_batch(void **state) {
     each_table(check_batch);
 }
 
-/* Scratch is announced for the most rows; calls bring fewer, and any batch. What lies behind it must stay as it was. */
+/* Scratch is announced for the most groups; calls bring fewer, and whole prompts any number of times. What lies behind it must
+ * stay as it was. */
 static void check_scratch(const struct kernels *kernels) {
-    enum { MOST = 77, DEPTH = 40, BATCH = 700 };
-    static float x[BATCH * MOST * DEPTH], y[BATCH * MOST * 3], weight[3 * DEPTH];
+    enum { MOST = 83, DEPTH = 40, BATCH = 9 };
+    static float x[BATCH * MOST * DEPTH * LANES], y[BATCH * MOST * 3 * LANES], weight[3 * DEPTH];
     size_t bytes = kernels->linear_scratch(MOST, DEPTH), guard = 1 << 16;
-    for (size_t rows = 1; rows <= MOST; rows += rows < 4 ? 1 : 11) {
-        for (size_t batch = 1; batch <= BATCH; batch = batch * 3 + 1) {
+    for (size_t groups = 1; groups <= MOST; groups += groups < 4 ? 1 : groups) {
+        for (size_t batch = 1; batch <= (kernels->whole_prompts ? BATCH : 1); batch += 4) {
             char *block = aligned_alloc(64, (bytes + guard + 63) / 64 * 64);
             assert_non_null(block);
             memset(block + bytes, 0x5A, guard);
-            struct linear op = {.x = x, .x_pitch = DEPTH, .x_batch_pitch = rows * DEPTH,
-                                .weight = (const unsigned char *)weight, .weight_pitch = DEPTH * sizeof(float),
-                                .dtype = DTYPE_F32, .y = y, .y_pitch = 3, .y_batch_pitch = rows * 3, .batch = batch,
-                                .rows = rows, .depth = DEPTH, .columns = 3, .epilogue = EPILOGUE_STORE};
+            struct linear op = {.x = x, .groups = batch * groups, .run = groups, .weight = (const unsigned char *)weight,
+                                .weight_pitch = DEPTH * sizeof(float), .dtype = DTYPE_F32, .y = y, .y_width = 3,
+                                .depth = DEPTH, .columns = 3, .epilogue = EPILOGUE_STORE};
             run((struct job){.kernels = kernels, .linear = &op, .own_scratch = block});
             for (size_t i = 0; i < guard; i++)
                 assert_int_equal(block[bytes + i], 0x5A);
@@ -152,7 +158,7 @@ static void check_scratch(const struct kernels *kernels) {
     }
 }
 
-static void scratch_is_enough_for_fewer_rows(void **state) {
+static void scratch_is_enough_for_fewer_groups(void **state) {
     (void)state;
     each_table(check_scratch);
 }
@@ -164,7 +170,7 @@ static double seconds(const struct kernels *kernels, const struct linear *op) {
     double best = 1e9;
     for (int i = 0; i < 5; i++) {
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
-        run((struct job){.kernels = kernels, .linear = op, .scratch = kernels->linear_scratch(op->rows, op->depth)});
+        run((struct job){.kernels = kernels, .linear = op, .scratch = kernels->linear_scratch(op->groups, op->depth)});
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
         best = fmin(best, (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec));
     }
@@ -172,16 +178,17 @@ static double seconds(const struct kernels *kernels, const struct linear *op) {
 }
 
 static void check_denormals(const struct kernels *kernels) {
-    enum { ROWS = 77, DEPTH = 1280 };
-    static float x[ROWS * DEPTH], y[ROWS * KERNEL_PANEL], normal[KERNEL_PANEL * DEPTH], denormal[KERNEL_PANEL * DEPTH];
-    for (size_t i = 0; i < ROWS * DEPTH; i++)
+    enum { GROUPS = 5, DEPTH = 1280 };
+    static float x[GROUPS * LANES * DEPTH], y[GROUPS * LANES * KERNEL_PANEL];
+    static float normal[KERNEL_PANEL * DEPTH], denormal[KERNEL_PANEL * DEPTH];
+    for (size_t i = 0; i < GROUPS * LANES * DEPTH; i++)
         x[i] = random_float();
     for (size_t i = 0; i < KERNEL_PANEL * DEPTH; i++) {
         normal[i] = random_float();
         denormal[i] = random_float() * 1e-39f;
     }
-    struct linear op = {.x = x, .x_pitch = DEPTH, .weight_pitch = DEPTH * sizeof(float), .dtype = DTYPE_F32, .y = y,
-                        .y_pitch = KERNEL_PANEL, .batch = 1, .rows = ROWS, .depth = DEPTH, .columns = KERNEL_PANEL,
+    struct linear op = {.x = x, .groups = GROUPS, .run = GROUPS, .weight_pitch = DEPTH * sizeof(float), .dtype = DTYPE_F32,
+                        .y = y, .y_width = KERNEL_PANEL, .depth = DEPTH, .columns = KERNEL_PANEL,
                         .weight = (const unsigned char *)normal};
     double usual = seconds(kernels, &op);
     op.weight = (const unsigned char *)denormal;
@@ -207,7 +214,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_of_every_table),
         cmocka_unit_test(linear_does_not_know_its_batch),
-        cmocka_unit_test(scratch_is_enough_for_fewer_rows),
+        cmocka_unit_test(scratch_is_enough_for_fewer_groups),
         cmocka_unit_test(denormal_weights_are_not_slow),
         cmocka_unit_test(the_chosen_table_passed_its_check),
     };

@@ -6,24 +6,24 @@
 /* Norm, attention and rounding are one source built several times: their bits are the same in every table but for widen,
  * whose results are exact and therefore the same too. */
 static void check_rows(const struct kernels *kernels) {
-    enum { TOKENS = 77, WIDTH = 64, PITCH = 200 };
+    enum { TOKENS = 77, WIDTH = 64, ROWS = 80 + 2 * LANES };
     struct kernels scalar;
-    static float qkv[TOKENS * PITCH], out[2][TOKENS * WIDTH];
-    static unsigned char narrow[2][2 * TOKENS * WIDTH];
+    static float qkv[ROWS * 3 * WIDTH], out[2][ROWS * WIDTH];
+    static unsigned char narrow[2][2 * ROWS * WIDTH];
     kernels_scalar(&scalar);
-    for (size_t i = 0; i < TOKENS * PITCH; i++)
+    for (size_t i = 0; i < ROWS * 3 * WIDTH; i++)
         qkv[i] = 3 * random_float();
     for (int t = 0; t < 2; t++) {
         const struct kernels *k = t ? kernels : &scalar;
-        struct attend op = {.q = qkv, .k = qkv + WIDTH, .v = qkv + 2 * WIDTH, .out = out[t], .pitch = PITCH,
-                            .out_pitch = WIDTH, .tokens = TOKENS, .head_width = WIDTH, .scale = 0.125f};
+        struct attend op = {.in = qkv, .in_width = 3 * WIDTH, .k = WIDTH, .v = 2 * WIDTH, .out = out[t], .out_width = WIDTH,
+                            .first = 19, .tokens = TOKENS, .head_width = WIDTH, .scale = 0.125f};
         run((struct job){.kernels = k, .attend = &op, .scratch = kernels_attend_scratch(TOKENS, WIDTH)});
     }
     assert_memory_equal(out[0], out[1], sizeof out[0]);
-    for (size_t width = 1; width < 1300; width += 1 + width / 3) {
+    for (size_t width = 1; width < 400; width += 1 + width / 3) {
         scalar.layer_norm(qkv, out[0], qkv + 2000, qkv + 4000, width, 1e-5);
         kernels->layer_norm(qkv, out[1], qkv + 2000, qkv + 4000, width, 1e-5);
-        assert_memory_equal(out[0], out[1], width * sizeof(float));
+        assert_memory_equal(out[0], out[1], width * LANES * sizeof(float));
         for (int dtype = DTYPE_F32; dtype <= DTYPE_BF16; dtype++) {
             size_t bytes = width * dtype_bits((enum dtype)dtype) / 8;
             assert_int_equal(scalar.narrow(out[0], (enum dtype)dtype, narrow[0], width),
@@ -85,27 +85,67 @@ static void fill_mask(unsigned char *mask, size_t tokens, size_t kind) {
     }
 }
 
-static void check_attend(size_t tokens, size_t width, const unsigned char *mask) {
+/* q, k and v of packed rows from `first` on, and where the result goes: exactly as many floats as there are groups, so that a
+ * sanitizer sees a read beyond them. Rows before and behind are other prompts': NaN, which must not be seen in any result. */
+struct attended {
+    struct attend op;
+    float *qkv, *block, *out;
+    size_t out_count;
+};
+
+static struct attended make_attended(size_t first, size_t tokens, size_t width, const unsigned char *mask) {
+    size_t groups = packed_groups(first + tokens), pitch = 3 * width + 1;
+    struct attended a = {.out_count = groups * LANES * (width + 1)};
+    a.qkv = malloc(groups * LANES * pitch * sizeof *a.qkv);
+    a.block = guarded(a.out_count);
+    a.out = a.block + MARGIN;
+    assert_non_null(a.qkv);
+    for (size_t i = 0; i < groups * LANES * pitch; i++)
+        a.qkv[i] = NAN;
+    for (size_t i = 0; i < a.out_count; i++)
+        a.out[i] = 7;
+    for (size_t i = 0; i < tokens; i++)
+        for (size_t d = 0; d < pitch; d++)
+            a.qkv[packed_at(first + i, pitch) + d * LANES] = 4 * random_float();
+    a.op = (struct attend){.in = a.qkv, .in_width = pitch, .q = 0, .k = width, .v = 2 * width, .out = a.out, .out_width = width + 1,
+                           .out_at = 1, .mask = mask, .first = first, .tokens = tokens, .head_width = width,
+                           .scale = 1 / sqrtf((float)width)};
+    return a;
+}
+
+static void free_attended(struct attended *a) {
+    free(a->qkv);
+    free(a->block);
+}
+
+static void attend(const struct kernels *kernels, const struct attended *a) {
+    run((struct job){.kernels = kernels, .attend = &a->op, .scratch = kernels_attend_scratch(a->op.tokens, a->op.head_width)});
+    check_guards(a->block, a->out_count);
+}
+
+static float in(const struct attended *a, size_t feature, size_t token, size_t d) {
+    return a->qkv[packed_at(a->op.first + token, a->op.in_width) + (feature + d) * LANES];
+}
+
+static float result(const struct attended *a, size_t token, size_t d) {
+    return a->out[packed_at(a->op.first + token, a->op.out_width) + (a->op.out_at + d) * LANES];
+}
+
+static void check_attend(size_t first, size_t tokens, size_t width, const unsigned char *mask) {
     struct kernels kernels;
-    size_t pitch = 3 * width + 1, count = tokens * pitch;
-    float *qkv = malloc(count * sizeof *qkv), *block = guarded(tokens * width);
+    struct attended a = make_attended(first, tokens, width, mask);
     double *p = malloc(tokens * sizeof *p);
-    assert_non_null(qkv);
+    size_t written = 0;
     assert_non_null(p);
     kernels_scalar(&kernels);
-    for (size_t i = 0; i < count; i++)
-        qkv[i] = 4 * random_float();
-    struct attend op = {.q = qkv, .k = qkv + width, .v = qkv + 2 * width, .out = block + MARGIN, .mask = mask, .pitch = pitch,
-                        .out_pitch = width, .tokens = tokens, .head_width = width, .scale = 1 / sqrtf((float)width)};
-    run((struct job){.kernels = &kernels, .attend = &op, .scratch = kernels_attend_scratch(tokens, width)});
-    check_guards(block, tokens * width);
+    attend(&kernels, &a);
     for (size_t i = 0; i < tokens; i++) {
         double largest = -INFINITY, sum = 0;
         for (size_t j = 0; j <= i; j++) {
             p[j] = 0;
             for (size_t d = 0; d < width; d++)
-                p[j] += (double)op.q[i * pitch + d] * (double)op.k[j * pitch + d];
-            p[j] = mask && !mask[j] ? -INFINITY : p[j] * (double)op.scale;
+                p[j] += (double)in(&a, a.op.q, i, d) * (double)in(&a, a.op.k, j, d);
+            p[j] = mask && !mask[j] ? -INFINITY : p[j] * (double)a.op.scale;
             largest = fmax(largest, p[j]);
         }
         for (size_t j = 0; j <= i; j++)
@@ -113,24 +153,25 @@ static void check_attend(size_t tokens, size_t width, const unsigned char *mask)
         for (size_t d = 0; d < width; d++) {
             double o = 0;
             for (size_t j = 0; j <= i; j++)
-                o += p[j] / sum * (double)op.v[j * pitch + d];
+                o += p[j] / sum * (double)in(&a, a.op.v, j, d);
             /* values are at most 4; the scores' own error, about width * 2^-24 * |q||k|, goes through exp */
-            if (!(fabs(o - (double)op.out[i * width + d]) < 4e-5))
-                fail_msg("tokens %zu width %zu row %zu: %.9g, expected %.9g", tokens, width, i,
-                         (double)op.out[i * width + d], o);
+            if (!(fabs(o - (double)result(&a, i, d)) < 4e-5))
+                fail_msg("tokens %zu width %zu row %zu: %.9g, expected %.9g", tokens, width, i, (double)result(&a, i, d), o);
         }
     }
-    free(qkv);
-    free(block);
+    for (size_t i = 0; i < a.out_count; i++)
+        written += a.out[i] != 7;
+    assert_int_equal(written, tokens * width); /* and nothing of another's */
+    free_attended(&a);
     free(p);
 }
 
 static void attention_is_causal_and_exact(void **state) {
     (void)state;
     for (size_t n = 1; n <= 67; n += 3)
-        check_attend(n, 1 + n * 11 % 67, NULL);
-    check_attend(77, 64, NULL);
-    check_attend(248, 64, NULL);
+        check_attend(n * 5 % 23, n, 1 + n * 11 % 67, NULL);
+    check_attend(0, 77, 64, NULL);
+    check_attend(77, 248, 64, NULL);
 }
 
 static void hidden_keys_are_not_attended_to(void **state) {
@@ -138,58 +179,69 @@ static void hidden_keys_are_not_attended_to(void **state) {
     (void)state;
     for (size_t n = 1; n <= 77; n += n < 68 ? 1 : 9) {
         fill_mask(mask, n, n);
-        check_attend(n, 1 + n * 11 % 67, mask);
+        check_attend(n * 5 % 23, n, 1 + n * 11 % 67, mask);
     }
 }
 
-/* What one call of attention gives under a mask, from q, k, v side by side. */
-static void attend_masked(const struct kernels *kernels, const float *qkv, size_t tokens, size_t width,
-                          const unsigned char *mask, float *block) {
-    struct attend op = {.q = qkv, .k = qkv + width, .v = qkv + 2 * width, .out = block + MARGIN, .mask = mask,
-                        .pitch = 3 * width, .out_pitch = width, .tokens = tokens, .head_width = width,
-                        .scale = 1 / sqrtf((float)width)};
-    run((struct job){.kernels = kernels, .attend = &op, .scratch = kernels_attend_scratch(tokens, width)});
-    check_guards(block, tokens * width);
+static void same_rows(const struct attended *a, const float *expected, size_t tokens) {
+    for (size_t i = 0; i < tokens; i++)
+        for (size_t d = 0; d < a->op.head_width; d++) {
+            size_t at = packed_at(a->op.first + i, a->op.out_width) + (a->op.out_at + d) * LANES;
+            assert_memory_equal(&a->out[at], &expected[at], sizeof *expected);
+        }
 }
 
 /* The bits under a mask are scalar's in every table; those of rows before the first hidden key are those of no mask; and a hidden
- * key and its value have no part in any row, whatever they are. */
+ * key and its value have no part in any row, whatever they are; nor has a later one. */
 static void check_masks(const struct kernels *kernels) {
     struct kernels scalar;
     kernels_scalar(&scalar);
     for (size_t n = 1; n <= 77; n += n < 36 ? 1 : 10) {
-        size_t width = 1 + n * 11 % 67, count = n * 3 * width, first_hidden = 0;
+        size_t width = 1 + n * 11 % 67, first_hidden = 0;
         unsigned char *mask = malloc(n); /* of its own, so that a sanitizer sees a read beyond it */
-        float *qkv = malloc(count * sizeof *qkv), *results[4];
         assert_non_null(mask);
-        assert_non_null(qkv);
         fill_mask(mask, n, n);
-        for (size_t i = 0; i < count; i++)
-            qkv[i] = 4 * random_float();
-        for (size_t i = 0; i < 4; i++)
-            results[i] = guarded(n * width);
-        attend_masked(&scalar, qkv, n, width, mask, results[0]);
-        attend_masked(kernels, qkv, n, width, mask, results[1]);
-        attend_masked(kernels, qkv, n, width, NULL, results[2]);
+        struct attended a = make_attended(n * 7 % 31, n, width, mask);
+        float *expected = malloc(a.out_count * sizeof *expected), *plain = malloc(a.out_count * sizeof *plain);
+        assert_non_null(expected);
+        assert_non_null(plain);
+        attend(&scalar, &a);
+        memcpy(expected, a.out, a.out_count * sizeof *expected);
+        attend(kernels, &a);
+        same_rows(&a, expected, n);
+        a.op.mask = NULL;
+        attend(kernels, &a);
+        memcpy(plain, a.out, a.out_count * sizeof *plain);
         while (first_hidden < n && mask[first_hidden])
             first_hidden++;
+        same_rows(&a, expected, first_hidden);
+        if (first_hidden < n) /* and the mask does something */
+            assert_memory_not_equal(plain, expected, a.out_count * sizeof *plain);
+        memset(mask, 1, n);
+        a.op.mask = mask;
+        attend(kernels, &a);
+        same_rows(&a, plain, n);
+        a.op.tokens = n / 2 + 1; /* the rows behind are not there: the same */
+        attend(kernels, &a);
+        same_rows(&a, plain, n / 2 + 1);
+        a.op.tokens = n;
+        for (size_t d = 0; d < 3 * width; d++) /* the last is not a number to those before it */
+            a.qkv[packed_at(a.op.first + n - 1, a.op.in_width) + d * LANES] = d % 2 ? NAN : INFINITY;
+        attend(kernels, &a);
+        same_rows(&a, plain, n - 1);
+        free_attended(&a);
+        struct attended b = make_attended(n * 7 % 31, n, width, mask);
+        fill_mask(mask, n, n);
+        attend(kernels, &b);
+        memcpy(expected, b.out, b.out_count * sizeof *expected);
         for (size_t j = 0; j < n; j++)
             for (size_t d = 0; d < 2 * width && !mask[j]; d++)
-                qkv[j * 3 * width + width + d] = 1e30f * random_float();
-        attend_masked(kernels, qkv, n, width, mask, results[3]);
-        assert_memory_equal(results[0] + MARGIN, results[1] + MARGIN, n * width * sizeof *qkv);
-        assert_memory_equal(results[2] + MARGIN, results[1] + MARGIN, first_hidden * width * sizeof *qkv);
-        assert_memory_equal(results[3] + MARGIN, results[1] + MARGIN, n * width * sizeof *qkv);
-        if (first_hidden < n) /* and the mask does something */
-            assert_memory_not_equal(results[2] + MARGIN + first_hidden * width, results[1] + MARGIN + first_hidden * width,
-                                    (n - first_hidden) * width * sizeof *qkv);
-        memset(mask, 1, n);
-        attend_masked(kernels, qkv, n, width, mask, results[0]);
-        attend_masked(kernels, qkv, n, width, NULL, results[1]);
-        assert_memory_equal(results[0] + MARGIN, results[1] + MARGIN, n * width * sizeof *qkv);
-        for (size_t i = 0; i < 4; i++)
-            free(results[i]);
-        free(qkv);
+                b.qkv[packed_at(b.op.first + j, b.op.in_width) + (width + d) * LANES] = d % 2 ? NAN : 1e30f * random_float();
+        attend(kernels, &b);
+        same_rows(&b, expected, n);
+        free_attended(&b);
+        free(expected);
+        free(plain);
         free(mask);
     }
 }
@@ -203,18 +255,19 @@ static void masks_in_every_table(void **state) {
 static void attention_survives_large_scores(void **state) {
     enum { TOKENS = 3, WIDTH = 4 };
     struct kernels kernels;
-    float q[TOKENS * WIDTH], k[TOKENS * WIDTH], v[TOKENS * WIDTH], out[TOKENS * WIDTH];
     (void)state;
     kernels_scalar(&kernels);
-    for (int i = 0; i < TOKENS * WIDTH; i++) {
-        q[i] = 1000;
-        k[i] = i < WIDTH ? 1000.0f : -1000.0f;
-        v[i] = (float)i;
-    }
-    struct attend op = {.q = q, .k = k, .v = v, .out = out, .pitch = WIDTH, .out_pitch = WIDTH, .tokens = TOKENS,
-                        .head_width = WIDTH, .scale = 0.5f};
-    run((struct job){.kernels = &kernels, .attend = &op, .scratch = kernels_attend_scratch(TOKENS, WIDTH)});
-    assert_memory_equal(out + 2 * WIDTH, v, WIDTH * sizeof *v); /* all weight is on the first key */
+    struct attended a = make_attended(0, TOKENS, WIDTH, NULL);
+    for (size_t i = 0; i < TOKENS; i++)
+        for (size_t d = 0; d < WIDTH; d++) {
+            a.qkv[(0 * WIDTH + d) * LANES + i] = 1000;
+            a.qkv[(1 * WIDTH + d) * LANES + i] = i == 0 ? 1000.0f : -1000.0f;
+            a.qkv[(2 * WIDTH + d) * LANES + i] = (float)(i * WIDTH + d);
+        }
+    attend(&kernels, &a);
+    for (size_t d = 0; d < WIDTH; d++) /* all weight is on the first key */
+        assert_true(result(&a, 2, d) == (float)d);
+    free_attended(&a);
 }
 
 static void layer_norm_against_double(void **state) {
@@ -222,27 +275,28 @@ static void layer_norm_against_double(void **state) {
     (void)state;
     kernels_scalar(&kernels);
     for (size_t width = 1; width <= 1280; width = width < 70 ? width + 1 : width * 3 + 1) {
-        float x[1280], gain[1280], bias[1280], *block = guarded(width), *y = block + MARGIN;
-        double mean = 0, variance = 0;
-        for (size_t i = 0; i < width; i++) {
+        static float x[1280 * LANES], gain[1280], bias[1280];
+        float *block = guarded(width * LANES), *y = block + MARGIN;
+        for (size_t i = 0; i < width * LANES; i++)
             x[i] = 100 + 30 * random_float();
+        for (size_t i = 0; i < width; i++) {
             gain[i] = random_float();
             bias[i] = random_float();
-            mean += (double)x[i] / (double)width;
+            x[i * LANES + 5] = 7; /* a constant row has no variance: the result is the bias, and no division by zero */
         }
-        for (size_t i = 0; i < width; i++)
-            variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)width;
         kernels.layer_norm(x, y, gain, bias, width, 1e-5);
-        check_guards(block, width);
-        for (size_t i = 0; i < width; i++) {
-            double expected = ((double)x[i] - mean) / sqrt(variance + 1e-5) * (double)gain[i] + (double)bias[i];
-            assert_true(fabs((double)y[i] - expected) < 1e-6);
+        check_guards(block, width * LANES);
+        for (size_t row = 0; row < LANES; row++) {
+            double mean = 0, variance = 0;
+            for (size_t i = 0; i < width; i++)
+                mean += (double)x[i * LANES + row] / (double)width;
+            for (size_t i = 0; i < width; i++)
+                variance += ((double)x[i * LANES + row] - mean) * ((double)x[i * LANES + row] - mean) / (double)width;
+            for (size_t i = 0; i < width; i++) {
+                double expected = ((double)x[i * LANES + row] - mean) / sqrt(variance + 1e-5) * (double)gain[i] + (double)bias[i];
+                assert_true(row == 5 ? y[i * LANES + row] == bias[i] : fabs((double)y[i * LANES + row] - expected) < 1e-6);
+            }
         }
-        /* a constant row has no variance: the result is the bias, and no division by zero */
-        for (size_t i = 0; i < width; i++)
-            x[i] = 7;
-        kernels.layer_norm(x, y, gain, bias, width, 1e-5);
-        assert_memory_equal(y, bias, width * sizeof *y);
         free(block);
     }
 }

@@ -1,0 +1,151 @@
+/* rows.c - packed rows: their places, the ways in and out. */
+#include "rows.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+/* Where a prompt's first row goes; NULL: nowhere. */
+static unsigned char *place(const struct tap *tap, size_t prompt) {
+    return tap->at ? tap->at[prompt] : tap->data + prompt * tap->batch_pitch;
+}
+
+static size_t rows_wanted(const struct text_pass *pass, size_t prompt) {
+    size_t rows = pass->kernels->whole_prompts ? pass->tokens : 0;
+    for (size_t i = 0; i < pass->tap_count && rows < pass->tokens; i++) {
+        const struct tap *tap = &pass->taps[i];
+        size_t needed = tap->kind == TAP_HIDDEN ? pass->tokens : pass->end[prompt] + 1;
+        if (place(tap, prompt) && needed > rows)
+            rows = needed;
+    }
+    return rows;
+}
+
+void rows_settle(struct text_pass *pass) {
+    size_t total = 0;
+    int whole = pass->kernels->whole_prompts;
+    for (size_t b = 0; b < pass->batch; b++) {
+        pass->rows[b] = (struct text_rows){total, rows_wanted(pass, b)};
+        total += whole ? packed_groups(pass->rows[b].count) * LANES : pass->rows[b].count;
+    }
+    pass->row_count = total;
+    pass->groups = packed_groups(total);
+    pass->run = whole ? packed_groups(pass->tokens) : 1;
+    pass->end_groups = whole ? pass->batch : packed_groups(pass->batch);
+}
+
+size_t rows_end(const struct text_pass *pass, size_t prompt) {
+    return pass->kernels->whole_prompts ? prompt * LANES : prompt;
+}
+
+void rows_copy(const float *packed, size_t width, size_t row, float *to) {
+    const float *from = packed + packed_at(row, width);
+    for (size_t k = 0; k < width; k++)
+        to[k] = from[k * LANES];
+}
+
+/* ---- in ---- */
+
+static size_t chunks(const struct text_pass *pass) {
+    return packed_groups(pass->tokens);
+}
+
+static void embed_row(struct text_pass *pass, size_t prompt, size_t token, float *row) {
+    const struct text_weights *w = pass->weights;
+    size_t width = w->geometry.width;
+    const float *position = w->positions + token * width;
+    float *x = pass->x + packed_at(pass->rows[prompt].first + token, width);
+    pass->kernels->widen(w->token_embedding.data + (size_t)pass->ids[prompt * pass->tokens + token] * w->token_embedding.pitch,
+                         w->token_embedding.dtype, row, width);
+    for (size_t k = 0; k < width; k++)
+        x[k * LANES] = row[k] + position[k];
+}
+
+static void embed_chunk(struct worker *worker, size_t unit, void *context) {
+    struct text_pass *pass = context;
+    size_t prompt = unit / chunks(pass), begin = unit % chunks(pass) * LANES;
+    for (size_t token = begin; token < pass->rows[prompt].count && token < begin + LANES; token++)
+        embed_row(pass, prompt, token, worker->scratch);
+}
+
+/* Lanes behind the last row of all, or of a whole prompt: nobody reads them, but what an earlier pass left must not grow. */
+static void clear_lanes(struct text_pass *pass) {
+    size_t width = pass->weights->geometry.width;
+    for (size_t b = 0; b < pass->batch; b++) {
+        size_t end = pass->rows[b].first + pass->rows[b].count;
+        if (!pass->kernels->whole_prompts && end != pass->row_count)
+            continue;
+        for (size_t row = end; row % LANES; row++)
+            for (size_t k = 0; k < width; k++)
+                pass->x[packed_at(row, width) + k * LANES] = 0;
+    }
+}
+
+void rows_embed(struct worker *worker, struct text_pass *pass) {
+    worker_each(worker, pass->batch * chunks(pass), embed_chunk, pass);
+    if (worker->index == 0)
+        clear_lanes(pass);
+}
+
+/* ---- out ---- */
+
+void rows_write(struct text_pass *pass, const struct tap *tap, size_t prompt, size_t token, const float *row, size_t width) {
+    unsigned char *to = place(tap, prompt);
+    if (to && pass->kernels->narrow(row, tap->dtype, to + token * tap->row_pitch, width))
+        atomic_store_explicit(&pass->not_finite, (uint32_t)(tap - pass->taps) + 1, memory_order_relaxed);
+}
+
+struct hidden {
+    struct text_pass *pass;
+    const struct tap *tap;
+};
+
+static void deliver_chunk(struct worker *worker, size_t unit, void *context) {
+    const struct hidden *op = context;
+    struct text_pass *pass = op->pass;
+    const struct text_weights *w = pass->weights;
+    size_t width = w->geometry.width, prompt = unit / chunks(pass), begin = unit % chunks(pass) * LANES;
+    float *group = worker->scratch, *row = group + width * LANES;
+    if (!place(op->tap, prompt))
+        return;
+    size_t count = pass->tokens - begin < LANES ? pass->tokens - begin : LANES;
+    packed_take(pass->x, width, pass->rows[prompt].first + begin, count, group, LANES, width);
+    if (op->tap->final_norm)
+        pass->kernels->layer_norm(group, group, w->final_gain, w->final_bias, width, w->geometry.norm_epsilon);
+    for (size_t i = 0; i < count; i++) {
+        rows_copy(group, width, i, row);
+        rows_write(pass, op->tap, prompt, begin + i, row, width);
+    }
+}
+
+void rows_deliver(struct worker *worker, struct text_pass *pass, uint32_t layer) {
+    for (size_t i = 0; i < pass->tap_count; i++) {
+        struct hidden op = {pass, &pass->taps[i]};
+        if (op.tap->kind == TAP_HIDDEN && op.tap->layer == layer)
+            worker_each(worker, pass->batch * chunks(pass), deliver_chunk, &op);
+    }
+}
+
+struct ends {
+    struct text_pass *pass;
+    int both;
+};
+
+static void take_end(struct worker *worker, size_t prompt, void *context) {
+    const struct ends *op = context;
+    struct text_pass *pass = op->pass;
+    size_t width = pass->weights->geometry.width;
+    size_t to = packed_at(rows_end(pass, prompt), width);
+    (void)worker;
+    if (pass->rows[prompt].count == 0)
+        return;
+    size_t from = packed_at(pass->rows[prompt].first + pass->end[prompt], width);
+    for (size_t k = 0; k < width; k++)
+        pass->ends_x[to + k * LANES] = pass->x[from + k * LANES];
+    for (size_t k = 0; op->both && k < width; k++)
+        pass->ends_h[to + k * LANES] = pass->h[from + k * LANES];
+}
+
+void rows_take_ends(struct worker *worker, struct text_pass *pass, int both) {
+    struct ends op = {pass, both};
+    worker_each(worker, pass->batch, take_end, &op);
+}
