@@ -11,7 +11,7 @@
 # Variables: B=build, CC=cc, SANITIZE=address,undefined, BLAS_CORETYPE=Haswell (a plugin for tests: OpenBLAS forced to
 # those kernels), OPENBLAS= (empty: without OpenBLAS).
 
-VERSION = 0.3.0
+VERSION = 0.4.0
 B ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -48,7 +48,7 @@ endif
 
 PLUGIN_SOURCES = $(wildcard plugin/*.c)
 # x86's kernels are not for other machines
-ELSEWHERE = $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),,encoder/kernels/avx2.c encoder/kernels/avx512.c)
+ELSEWHERE = $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),,$(addprefix encoder/kernels/,avx2.c avx512.c avx512_bf16.c amx.c))
 ENGINE_SOURCES = $(filter-out $(ELSEWHERE) encoder/kernels/$(if $(OPENBLAS),no_openblas,openblas).c, \
     $(wildcard encoder/*.c encoder/*/*.c))
 COMMAND_SOURCES = $(wildcard samples/penult/*.c samples/picture/*.c)
@@ -80,6 +80,8 @@ CFLAGS_encoder/condition = -ffp-contract=off
 # one file, one instruction set, its own flags
 FLAGS_avx2 = -mavx2 -mfma -mf16c
 FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
+FLAGS_avx512_bf16 = $(FLAGS_avx512) -mavx512bf16
+FLAGS_amx = $(FLAGS_avx512) -mamx-tile -mamx-bf16
 
 # nodelete: dlclose is harmless, whatever thread is still inside. Symbols of the static libraries stay inside.
 $(B)/penult.so: $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS) plugin/exports.map Makefile

@@ -1,4 +1,4 @@
-/* penult.h - the Penult ABI, version 0.3, and its manual.
+/* penult.h - the Penult ABI, version 0.4, and its manual.
  *
  * Penult turns prompts into what a diffusion sampler is conditioned on: hidden states and pooled embeddings of a
  * CLIP text tower. A host loads penult.so with dlopen, asks it for a table of functions, opens a model, opens a
@@ -71,7 +71,7 @@ extern "C" {
 #endif
 
 #define PENULT_ABI_MAJOR 0u
-#define PENULT_ABI_MINOR 3u
+#define PENULT_ABI_MINOR 4u
 
 #if defined(__GNUC__)
 #define PENULT_EXPORT __attribute__((visibility("default")))
@@ -329,11 +329,27 @@ typedef struct penult_token_result {
 #define PENULT_KERNELS_OPENBLAS 2u /* OpenBLAS's sgemm, the rest plain C */
 #define PENULT_KERNELS_AVX2 3u     /* AVX2, FMA and F16C */
 #define PENULT_KERNELS_AVX512 4u   /* AVX-512 F, BW, DQ and VL */
+#define PENULT_KERNELS_AMX 5u      /* AMX-TILE and AMX-BF16, the rest as AVX-512 */
+
+/* arithmetic of a session.
+ * EXACT  the default, and what every statement about exactness here is about: as close to the result of real numbers as
+ *        PyTorch in float32 is, whatever the weights are stored as. Where the CPU multiplies bfloat16 alone at full speed (AMX),
+ *        float32-grade products are made of several.
+ * BF16   faster where a CPU has products of bfloat16 (AMX, AVX-512 BF16), and nowhere slower: activations and weights are
+ *        rounded to bfloat16 before each product, which is summed in float32; the residual stream, norms, attention and
+ *        outputs stay float32. tests/parity/RESULTS-FULL.md has its errors beside those of PyTorch in bfloat16, which it undercuts.
+ *        What it is called in model_describe's words for kernels ends in "bf16". */
+#define PENULT_ARITHMETIC_EXACT 0u
+#define PENULT_ARITHMETIC_BF16 1u
 
 /* threads         worker threads; 0: the CPUs this process may use (affinity and cgroup quota). At most 256.
  * max_prompts     the largest B of one request; 0: 1. At most 65536.
  * max_text_bytes  the longest prompt text; 0: 65536. At most 2^28. Longer text is PENULT_E_LIMIT.
- * kernels         a PENULT_KERNELS_ set; 0: the best, which model_describe names. */
+ * kernels         a PENULT_KERNELS_ set; 0: the best. AMX needs a permission that Linux gives a whole process and for good
+ *                 (ARCH_REQ_XCOMP_PERM; afterwards sigaltstack refuses stacks below the larger frame): session_open asks for it
+ *                 where 0 or AMX is wanted, the CPU has it and the process does not, and does without where it is refused.
+ *                 Never below AMX: name AVX512 to keep the process as it is.
+ * arithmetic      a PENULT_ARITHMETIC_ kind. */
 typedef struct penult_session_params {
     uint32_t struct_size;
     uint32_t flags;
@@ -341,7 +357,7 @@ typedef struct penult_session_params {
     uint32_t max_prompts;
     uint64_t max_text_bytes;
     uint32_t kernels;
-    uint32_t reserved;
+    uint32_t arithmetic; /* since 0.4; 0 before */
 } penult_session_params;
 
 /* ---- encoding ----------------------------------------------------------------------------------------------- */
@@ -496,7 +512,7 @@ typedef struct penult_api {
 } penult_api;
 
 /* Frozen for ever, so that any loader can talk to any library.
- * version  [any-thread] "0.3.0": for people, and for the sentence that says which library was loaded.
+ * version  [any-thread] "0.4.0": for people, and for the sentence that says which library was loaded.
  * get_api  [any-thread] the table for that ABI version, or NULL if this library does not speak it. While the major
  *          version is 0 the minor one is part of the question: pass PENULT_ABI_VERSION. The table lives as long as the
  *          library is loaded. */

@@ -22,7 +22,7 @@ from typing import Optional, Union
 
 import numpy as np
 
-from penult_abi import (ACTIVATIONS, FINAL_NORM, KERNELS, KINDS, LIST_TENSORS, NOWHERE, PADS_IN_TEXT, STATUS,
+from penult_abi import (ACTIVATIONS, ARITHMETIC, FINAL_NORM, KERNELS, KINDS, LIST_TENSORS, NOWHERE, PADS_IN_TEXT, STATUS,
                         TOKENIZER_MODES, TOKENS_BODY, WEIGHT_DTYPES, Cancelled, Finding, Library, LoadError, PenultError,
                         Progress, _bytes_of_path, _bytes_of_text, _Callback, _check, _count, _Error, _Handle,
                         _ModelInfo, _OpenParams, _Output, _Prompt, _PromptResult, _SessionParams, _sized, _TextRequest,
@@ -206,10 +206,11 @@ class Model:
         _check(status, error)
         return bytes(digest).hex()
 
-    def measure(self, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0, kernels: str = "best") -> int:
+    def measure(self, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0, kernels: str = "best",
+                arithmetic: str = "exact") -> int:
         """The bytes of memory that a Session of these parameters would take."""
         error, size = _Error(), c_uint64()
-        params = _session_params(threads, max_prompts, max_text_bytes, kernels)
+        params = _session_params(threads, max_prompts, max_text_bytes, kernels, arithmetic)
         _check(self._api.session_measure(self._alive(), params, size, error), error)
         return size.value
 
@@ -226,27 +227,30 @@ class Model:
 
 # ---- session --------------------------------------------------------------------------------------------------------
 
-def _session_params(threads: int, max_prompts: int, max_text_bytes: int, kernels: str) -> ctypes.Structure:
-    if kernels not in KERNELS:
-        raise ValueError(f"kernels is {kernels!r}; it must be one of {', '.join(KERNELS)}")
+def _session_params(threads: int, max_prompts: int, max_text_bytes: int, kernels: str, arithmetic: str) -> ctypes.Structure:
+    for name, value, words in (("kernels", kernels, KERNELS), ("arithmetic", arithmetic, ARITHMETIC)):
+        if value not in words:
+            raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(words)}")
     return _sized(_SessionParams, threads=_count(threads, 2**32 - 1, "threads"),
                   max_prompts=_count(max_prompts, 2**32 - 1, "max_prompts"),
-                  max_text_bytes=_count(max_text_bytes, 2**64 - 1, "max_text_bytes"), kernels=KERNELS[kernels])
+                  max_text_bytes=_count(max_text_bytes, 2**64 - 1, "max_text_bytes"), kernels=KERNELS[kernels],
+                  arithmetic=ARITHMETIC[arithmetic])
 
 
 class Session:
     """Scratch memory and worker threads for encoding with one model.
 
     threads 0: the CPUs this process may use; max_prompts: the largest B; max_text_bytes 0: 65536; kernels: the highest
-    set to use, "scalar", "openblas", "avx2" or "avx512". One encode at a time: a second thread waits. close() or `with`
-    ends it early.
+    set to use, "scalar", "openblas", "avx2", "avx512" or "amx" ("best" and "amx" ask Linux for AMX where there is one:
+    penult.h); arithmetic: "exact", or "bf16", which rounds what it multiplies. One encode at a time: a second thread waits.
+    close() or `with` ends it early.
     """
 
     def __init__(self, model: Model, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0,
-                 kernels: str = "best") -> None:
+                 kernels: str = "best", arithmetic: str = "exact") -> None:
         handle, error = c_void_p(), _Error()
         self.info, self._api = model.info, model._api
-        params = _session_params(threads, max_prompts, max_text_bytes, kernels)
+        params = _session_params(threads, max_prompts, max_text_bytes, kernels, arithmetic)
         _check(self._api.session_open(model._alive(), params, handle, error), error)
         self._handle: Optional[_Handle] = _Handle(self._api.session_close, handle.value)
         self._turns = _Turns()

@@ -129,6 +129,7 @@ typedef struct penult_named_model {
 #define PENULT_PIPELINE_SKIP_ALL 2u /* A1111's option sdxl_clip_l_skip: clip skip also moves a tower that skips only if asked */
 #define PENULT_PIPELINE_SPLIT 4u    /* compel: long prompts become several windows (truncate_long_prompts=False); in
                                        "sdxl@compel" they do so without it, as CompelForSDXL has it */
+#define PENULT_PIPELINE_BF16 8u     /* sessions compute in PENULT_ARITHMETIC_BF16 (penult.h); since 0.4 */
 
 /* recipe     a name or an alias of the table: `recipe` lists it.
  * models     model_count elements, one for each tower of the recipe, in any order. Each must have a tokenizer, and reads text by

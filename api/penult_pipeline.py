@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Optional, Union
 
 import numpy as np
 
-from penult_abi import (KERNELS, PADS_IN_TEXT, STATUS, TOKENIZER_MODES, Library, Progress, _bytes_of_text, _Callback,
+from penult_abi import (ARITHMETIC, KERNELS, PADS_IN_TEXT, STATUS, TOKENIZER_MODES, Library, Progress, _bytes_of_text, _Callback,
                         _check, _count, _Error, _Handle, _sized, _Turns)
 from penult_arrays import _pitches, _storage
-from penult_condition_abi import (CLIP_SKIP, EMPHASIS, NEGATIVE_SIZES, NO_CACHE, POOLED, SKIP, SKIP_ALL, SPLIT,
+from penult_condition_abi import (BF16, CLIP_SKIP, EMPHASIS, NEGATIVE_SIZES, NO_CACHE, POOLED, SKIP, SKIP_ALL, SPLIT,
                                   UNCONDITIONAL, WINDOW_CACHED, WINDOW_EMPTY, WINDOW_MASKED, WINDOW_PLAIN, _condition_api,
                                   _ConditionRequest, _ConditionResult, _ConditionSizes, _ConditionText, _ConditionToken,
                                   _ConditionWindow, _NamedModel, _NamedTensor, _PipelineInfo, _PipelineParams,
@@ -177,10 +177,11 @@ def recipes(library: Optional[Library] = None) -> list[Recipe]:
 # ---- parameters and requests ----------------------------------------------------------------------------------------
 
 def _params(recipe: str, models: Models, dialect: Optional[str], emphasis: str, threads: int, max_windows: int, kernels: str,
-            max_text_bytes: int, cache_bytes: int, cache: bool, skip_all: bool,
-            split: bool) -> tuple[ctypes.Structure, Library, list[_Handle]]:
+            max_text_bytes: int, cache_bytes: int, cache: bool, skip_all: bool, split: bool,
+            arithmetic: str) -> tuple[ctypes.Structure, Library, list[_Handle]]:
     """The params, the models' library, and handles to hold until the pipeline has references of its own."""
-    for name, value, words in (("emphasis", emphasis, EMPHASIS), ("kernels", kernels, KERNELS)):
+    for name, value, words in (("emphasis", emphasis, EMPHASIS), ("kernels", kernels, KERNELS),
+                               ("arithmetic", arithmetic, ARITHMETIC)):
         if value not in words:
             raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(words)}")
     named = list(models.items()) if isinstance(models, Mapping) else [(None, model) for model in models]
@@ -191,7 +192,8 @@ def _params(recipe: str, models: Models, dialect: Optional[str], emphasis: str, 
     held = [model._alive() for _, model in named]
     array = (_NamedModel * len(named))(*((None if name is None else name.encode(), handle._as_parameter_)
                                          for (name, _), handle in zip(named, held)))
-    params = _sized(_PipelineParams, flags=(0 if cache else NO_CACHE) | SKIP_ALL * bool(skip_all) | SPLIT * bool(split),
+    params = _sized(_PipelineParams, flags=(0 if cache else NO_CACHE) | SKIP_ALL * bool(skip_all) | SPLIT * bool(split) |
+                    BF16 * ARITHMETIC[arithmetic],
                     recipe=recipe.encode(), model_count=len(named), model_stride=ctypes.sizeof(_NamedModel), models=array,
                     dialect=None if dialect is None else dialect.encode(), emphasis=EMPHASIS[emphasis],
                     threads=_count(threads, 2**32 - 1, "threads"), kernels=KERNELS[kernels],
@@ -232,7 +234,8 @@ class Pipeline:
     emphasis    what a1111 does with weights: "original", "no_norm", "ignore" or "none"
     threads     of each tower; 0: the CPUs this process may use
     max_windows how many different rows a tower may have in one call, for all tensors there are
-    kernels     the highest set to use, "scalar", "openblas", "avx2" or "avx512"
+    kernels     the highest set to use, "scalar", "openblas", "avx2", "avx512" or "amx"
+    arithmetic  "exact", or "bf16", which rounds what it multiplies
     max_text_bytes  the longest prompt; 0: 65536
     cache_bytes the largest memory for windows seen in earlier calls; 0: 16 MiB; cache False: none are kept
     skip_all    A1111's sdxl_clip_l_skip: clip skip moves towers that skip only if asked
@@ -244,9 +247,10 @@ class Pipeline:
 
     def __init__(self, recipe: str, models: Models, dialect: Optional[str] = None, emphasis: str = "original",
                  threads: int = 0, max_windows: int = 8, kernels: str = "best", max_text_bytes: int = 0,
-                 cache_bytes: int = 0, cache: bool = True, skip_all: bool = False, split: bool = False) -> None:
+                 cache_bytes: int = 0, cache: bool = True, skip_all: bool = False, split: bool = False,
+                 arithmetic: str = "exact") -> None:
         params, self.library, held = _params(recipe, models, dialect, emphasis, threads, max_windows, kernels,
-                                             max_text_bytes, cache_bytes, cache, skip_all, split)
+                                             max_text_bytes, cache_bytes, cache, skip_all, split, arithmetic)
         self._api, error, handle = _condition_api(self.library), _Error(), c_void_p()
         _check(self._api.pipeline_open(params, handle, error), error)
         del held

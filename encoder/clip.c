@@ -143,7 +143,7 @@ static int open_tokenizer(struct clip *clip, const struct clip_params *params, s
 
 static int open_all(struct clip *clip, const struct clip_params *params, struct fault *fault) {
     int rejected;
-    int status = kernels_choose(&clip->kernels, KERNELS_BEST, &rejected, fault);
+    int status = kernels_choose(&clip->kernels, KERNELS_AVX512, ARITHMETIC_EXACT, &rejected, fault);
     if (!status && rejected)
         report_say(&params->report, REPORT_WARNING, "kernels", "the fastest that this CPU has gave wrong numbers in their "
                    "check and are not used");

@@ -53,6 +53,7 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
     s->pass.ends_x = arena_take(arena, buffers->ends, sizeof(float));
     s->pass.ends_h = arena_take(arena, buffers->ends, sizeof(float));
     s->pass.pooled = arena_take(arena, buffers->pooled, sizeof(float));
+    s->pass.prepared = arena_take(arena, buffers->prepared_bytes, 1);
 }
 
 int session_settle(struct session_params *params, struct fault *fault) {
@@ -89,11 +90,22 @@ static int measure(const struct clip *clip, const struct session_params *params,
     return 0;
 }
 
+/* The model's own table is the best without AMX in exact arithmetic, and was checked when the model was opened. */
+static int needs_another_table(const struct session_params *params) {
+    return params->kernels != KERNELS_BEST || params->arithmetic != ARITHMETIC_EXACT || cpu_features() & CPU_AMX;
+}
+
+/* AMX is asked for here and nowhere else, and only if it may be used. */
+static enum kernel_set highest(const struct session_params *params) {
+    int wanted = params->kernels == KERNELS_BEST || params->kernels >= KERNELS_AMX;
+    return wanted && !(cpu_features() & CPU_AMX && cpu_take_amx()) ? KERNELS_AVX512 : params->kernels;
+}
+
 int session_measure(const struct clip *clip, const struct session_params *params, size_t *bytes, struct fault *fault) {
     struct tower_buffers buffers;
     struct kernels kernels = clip->kernels;
-    if (params->kernels != KERNELS_BEST)
-        kernels_fill(&kernels, params->kernels, cpu_features());
+    if (needs_another_table(params))
+        kernels_fill(&kernels, params->kernels, params->arithmetic, cpu_features());
     int status = measure(clip, params, &kernels, &buffers, bytes, fault);
     if (!status)
         *bytes += workers_measure(params->threads, buffers.worker_bytes, kernels.blas_bytes);
@@ -106,8 +118,8 @@ int session_open(struct session **out, const struct clip *clip, const struct ses
     size_t bytes = 0;
     int rejected, status = 0;
     *out = NULL;
-    if (params->kernels != KERNELS_BEST)
-        status = kernels_choose(&kernels, params->kernels, &rejected, fault);
+    if (needs_another_table(params))
+        status = kernels_choose(&kernels, highest(params), params->arithmetic, &rejected, fault);
     if (!status)
         status = measure(clip, params, &kernels, &buffers, &bytes, fault);
     if (status)

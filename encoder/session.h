@@ -17,7 +17,8 @@ struct session_params {
     unsigned threads;      /* 0: cpus_usable() */
     size_t max_prompts;    /* 0: 1 */
     size_t max_text_bytes; /* 0: 65536 */
-    enum kernel_set kernels; /* the highest; KERNELS_BEST: the model's */
+    enum kernel_set kernels; /* the highest; KERNELS_BEST: whatever there is, AMX included */
+    enum arithmetic arithmetic;
 };
 
 /* One prompt, and what became of it. */

@@ -26,12 +26,12 @@ static int take_recipe(const penult_pipeline_params *own, struct pipeline_params
     if (own->emphasis && out->dialect != DIALECT_A1111)
         return fault_set(fault, FAULT_ARGUMENT, "params->emphasis is %u, but the dialect is %s, and only a1111 has a choice",
                          own->emphasis, dialects[out->dialect].name);
-    if (own->flags & ~(PENULT_PIPELINE_NO_CACHE | PENULT_PIPELINE_SKIP_ALL | PENULT_PIPELINE_SPLIT))
+    if (own->flags & ~(PENULT_PIPELINE_NO_CACHE | PENULT_PIPELINE_SKIP_ALL | PENULT_PIPELINE_SPLIT | PENULT_PIPELINE_BF16))
         return fault_set(fault, FAULT_UNSUPPORTED, "params->flags is %#x, expected PENULT_PIPELINE_ flags", own->flags);
     if (own->flags & PENULT_PIPELINE_SPLIT && out->dialect != DIALECT_COMPEL)
         return fault_set(fault, FAULT_ARGUMENT, "params->flags has PENULT_PIPELINE_SPLIT, but the dialect is %s, and only compel has a "
                          "choice", dialects[out->dialect].name);
-    if (own->kernels > PENULT_KERNELS_AVX512)
+    if (own->kernels > PENULT_KERNELS_AMX)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->kernels is %u, expected 0 or a PENULT_KERNELS_ set", own->kernels);
     return 0;
 }
@@ -92,6 +92,7 @@ static int take_params(const penult_pipeline_params *theirs, struct pipeline_par
     out->forgets = (own.flags & PENULT_PIPELINE_NO_CACHE) != 0;
     out->threads = own.threads;
     out->kernels = (enum kernel_set)own.kernels;
+    out->arithmetic = own.flags & PENULT_PIPELINE_BF16 ? ARITHMETIC_BF16 : ARITHMETIC_EXACT;
     out->max_windows = own.max_windows;
     out->max_text_bytes = own.max_text_bytes < SIZE_MAX ? (size_t)own.max_text_bytes : SIZE_MAX;
     out->cache_bytes = own.cache_bytes < SIZE_MAX ? (size_t)own.cache_bytes : SIZE_MAX;

@@ -3,7 +3,7 @@
 #include "status.h"
 #include "structs.h"
 
-_Static_assert((int)KERNELS_SCALAR == PENULT_KERNELS_SCALAR && (int)KERNELS_AVX512 == PENULT_KERNELS_AVX512, "same numbers");
+_Static_assert((int)KERNELS_SCALAR == PENULT_KERNELS_SCALAR && (int)KERNELS_AMX == PENULT_KERNELS_AMX && (int)ARITHMETIC_BF16 == PENULT_ARITHMETIC_BF16, "same numbers");
 
 static int take_params(const penult_model *model, const penult_session_params *theirs, struct session_params *out,
                        struct fault *fault) {
@@ -18,11 +18,12 @@ static int take_params(const penult_model *model, const penult_session_params *t
                          "tower to encode with");
     if (own.flags)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->flags is %#x, expected 0", own.flags);
-    if (own.kernels > PENULT_KERNELS_AVX512)
+    if (own.kernels > PENULT_KERNELS_AMX)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->kernels is %u, expected 0 or a PENULT_KERNELS_ set", own.kernels);
-    if (own.reserved)
-        return fault_set(fault, FAULT_UNSUPPORTED, "params->reserved is %u, expected 0", own.reserved);
-    *out = (struct session_params){own.threads, own.max_prompts, (size_t)own.max_text_bytes, (enum kernel_set)own.kernels};
+    if (own.arithmetic > PENULT_ARITHMETIC_BF16)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->arithmetic is %u, expected a PENULT_ARITHMETIC_ kind", own.arithmetic);
+    *out = (struct session_params){own.threads, own.max_prompts, (size_t)own.max_text_bytes, (enum kernel_set)own.kernels,
+                                   (enum arithmetic)own.arithmetic};
     return session_settle(out, fault);
 }
 

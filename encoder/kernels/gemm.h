@@ -14,6 +14,7 @@
 #ifndef ENCODER_KERNELS_GEMM_H
 #define ENCODER_KERNELS_GEMM_H
 
+#include "bf16.h"
 #include "epilogue.h"
 #include "kernels.h"
 
@@ -103,9 +104,10 @@ static void tile_of(size_t columns, size_t groups, const float *x, size_t group_
 }
 
 /* A panel's block of weights as float32, and how far apart its rows are. */
-static const unsigned char *weights_of(const struct linear *op, size_t from, size_t depth, float *scratch, size_t *pitch) {
+static const unsigned char *weights_of(const struct kernels *kernels, const struct linear *op, size_t from, size_t depth,
+                                       float *scratch, size_t *pitch) {
     const unsigned char *weight = op->weight + from * (dtype_bits(op->dtype) / 8);
-    if (op->dtype == DTYPE_F32 && op->scale == 0) {
+    if (op->dtype == DTYPE_F32 && op->scale == 0 && kernels->arithmetic == ARITHMETIC_EXACT) {
         *pitch = op->weight_pitch;
         return weight;
     }
@@ -114,21 +116,23 @@ static const unsigned char *weights_of(const struct linear *op, size_t from, siz
         widen(weight + column * op->weight_pitch, op->dtype, row, depth);
         for (size_t k = 0; op->scale != 0 && k < depth; k++)
             row[k] *= op->scale;
+        bf16_round_row(kernels, op, row, depth);
     }
     *pitch = DEPTH_BLOCK * sizeof *scratch;
     return (const unsigned char *)scratch;
 }
 
-static void multiply(const struct linear *op, size_t first, size_t count, float *scratch) {
+static void multiply(const struct kernels *kernels, const struct linear *op, size_t first, size_t count, float *scratch) {
+    const float *rows = op->prepared ? op->prepared : op->x;
     size_t group_pitch = op->depth * LANES;
     double *total = (double *)(void *)(scratch + KERNEL_PANEL * DEPTH_BLOCK);
     memset(total, 0, count * KERNEL_PANEL * LANES * sizeof *total);
     for (size_t from = 0; from < op->depth; from += DEPTH_BLOCK) {
         size_t pitch, depth = least(DEPTH_BLOCK, op->depth - from);
-        const unsigned char *weight = weights_of(op, from, depth, scratch, &pitch);
+        const unsigned char *weight = weights_of(kernels, op, from, depth, scratch, &pitch);
         for (size_t g = 0; g < count;) {
             size_t groups = count - g < TILE_GROUPS ? 1 : TILE_GROUPS;
-            const float *x = op->x + (first + g) * group_pitch + from * LANES;
+            const float *x = rows + (first + g) * group_pitch + from * LANES;
             for (size_t column = 0; column < op->columns; column += TILE_COLUMNS)
                 tile_of(least(TILE_COLUMNS, op->columns - column), groups, x, group_pitch, weight + column * pitch, pitch,
                         depth, total + (g * KERNEL_PANEL + column) * LANES);
@@ -141,9 +145,8 @@ static void multiply(const struct linear *op, size_t first, size_t count, float 
 }
 
 static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
-    (void)kernels;
     for (size_t g = 0; g < op->groups; g += RUN_GROUPS)
-        multiply(op, g, least(RUN_GROUPS, op->groups - g), scratch);
+        multiply(kernels, op, g, least(RUN_GROUPS, op->groups - g), scratch);
 }
 
 static size_t linear_scratch(size_t groups, size_t depth) {

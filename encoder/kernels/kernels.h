@@ -16,6 +16,11 @@
  * whatever the batch and the threads, because OpenBLAS's bits change with the shape of a call. */
 #define KERNEL_PANEL 64
 
+/* EXACT: as close to the true product as float32 is, whatever the weights are stored as. BF16: activations and weights are
+ * rounded to bfloat16 before they meet, their products summed in float32; what "bf16 inference" means elsewhere, but that the
+ * residual stream, norms and attention stay float32. */
+enum arithmetic { ARITHMETIC_EXACT, ARITHMETIC_BF16 };
+
 enum epilogue {
     EPILOGUE_STORE,      /* y = r */
     EPILOGUE_ADD,        /* y = y + r: the residual stream */
@@ -27,7 +32,8 @@ enum epilogue {
  * The product is taken this way round, W x^T, because then weights are read as they lie, row by row, and what comes out is
  * again packed: nothing is transposed between the embedding and the output. */
 struct linear {
-    const float *x; /* [groups][depth][LANES] */
+    const float *x;       /* [groups][depth][LANES] */
+    const void *prepared; /* what prepare made of each group, one after the other; NULL where the table has no prepare */
     size_t groups;
     size_t run; /* groups of one prompt, where the table asks for whole_prompts; `groups` is a multiple of it */
     const unsigned char *weight; /* any alignment */
@@ -59,6 +65,10 @@ struct kernels {
     /* `linear` must always see a prompt's rows whole and from the start of a group, because its bits change with the shape
      * of a call and a row's place in it. 0: a row's bits are its own, wherever it lies. */
     int whole_prompts;
+    enum arithmetic arithmetic;
+    /* NULL, or what makes of a group what `linear` multiplies with: once, for all panels. Then prepared_bytes of a group. */
+    void (*prepare)(const struct kernels *kernels, const float *x, size_t depth, void *to);
+    size_t (*prepared_bytes)(const struct kernels *kernels, size_t depth);
     void (*linear)(const struct kernels *kernels, const struct linear *op, void *scratch);
     size_t (*linear_scratch)(size_t groups, size_t depth); /* bytes it uses for at most so many groups (of a run) and depth */
     void (*attend)(const struct attend *op, void *scratch);
@@ -74,6 +84,11 @@ struct kernels {
 void kernels_scalar(struct kernels *kernels);
 void kernels_avx2(struct kernels *kernels);
 void kernels_avx512(struct kernels *kernels);
+/* Over the table of AVX-512: AMX's tiles behind `linear`, for either arithmetic; AVX-512's products of bfloat16, for BF16. */
+void kernels_amx(struct kernels *kernels, enum arithmetic arithmetic);
+void kernels_avx512_bf16(struct kernels *kernels);
+/* Makes a filled table of float32 products round what it multiplies. */
+void kernels_rounding(struct kernels *kernels);
 /* Puts OpenBLAS's single-precision GEMM behind `linear` of a filled table; 0 where the plugin was built without it. */
 int kernels_openblas(struct kernels *kernels);
 

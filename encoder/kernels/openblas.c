@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../base/workers.h"
+#include "bf16.h"
 #include "epilogue.h"
 #include "kernels.h"
 
@@ -102,8 +103,9 @@ void __wrap_exit(int status) {
 /* The prompts' groups side by side, x[depth][run x LANES]: always all of a prompt, because the bits of a call depend on its
  * shape and on a row's place in it (kernels.h: whole_prompts). */
 static void take_block(const struct linear *op, size_t group, size_t from, size_t depth, float *x) {
+    const float *rows = op->prepared ? op->prepared : op->x;
     for (size_t g = 0; g < op->run; g++) {
-        const float *block = op->x + ((group + g) * op->depth + from) * LANES;
+        const float *block = rows + ((group + g) * op->depth + from) * LANES;
         for (size_t k = 0; k < depth; k++)
             memcpy(x + (k * op->run + g) * LANES, block + k * LANES, LANES * sizeof *x);
     }
@@ -117,6 +119,7 @@ static void linear(const struct kernels *kernels, const struct linear *op, void 
         kernels->widen(op->weight + column * op->weight_pitch, op->dtype, panel + column * op->depth, op->depth);
     for (size_t i = 0; op->scale != 0 && i < op->columns * op->depth; i++)
         panel[i] *= op->scale;
+    bf16_round_row(kernels, op, panel, op->columns * op->depth);
     for (size_t group = 0; group < op->groups; group += op->run) {
         memset(total, 0, sums * sizeof *total);
         for (size_t k = 0; k < op->depth; k += DEPTH_BLOCK) {

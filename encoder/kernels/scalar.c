@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "bf16.h"
 #include "epilogue.h"
 #include "kernels.h"
 
@@ -97,15 +98,16 @@ static void dot(const float *x, const float *weight, size_t depth, double *total
 }
 
 static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
-    (void)kernels;
+    const float *rows = op->prepared ? op->prepared : op->x;
     float *weight = scratch;
     for (size_t column = 0; column < op->columns; column++) {
         widen(op->weight + column * op->weight_pitch, op->dtype, weight, op->depth);
         for (size_t k = 0; op->scale != 0 && k < op->depth; k++)
             weight[k] *= op->scale;
+        bf16_round_row(kernels, op, weight, op->depth);
         for (size_t group = 0; group < op->groups; group++) {
             double total[LANES];
-            dot(op->x + group * op->depth * LANES, weight, op->depth, total);
+            dot(rows + group * op->depth * LANES, weight, op->depth, total);
             epilogue(op, total, group, column);
         }
     }

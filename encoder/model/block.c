@@ -34,6 +34,26 @@ static void norm(struct worker *worker, const struct stream *stream, const float
     worker_each(worker, stream->groups, norm_group, &op);
 }
 
+struct preparation {
+    struct text_pass *pass;
+    const float *x;
+    size_t depth;
+};
+
+static void prepare_group(struct worker *worker, size_t group, void *context) {
+    const struct preparation *op = context;
+    const struct kernels *kernels = op->pass->kernels;
+    (void)worker;
+    kernels->prepare(kernels, op->x + group * op->depth * LANES, op->depth,
+                     (char *)op->pass->prepared + group * kernels->prepared_bytes(kernels, op->depth));
+}
+
+void block_prepare(struct worker *worker, struct text_pass *pass, const float *x, size_t groups, size_t depth) {
+    struct preparation op = {pass, x, depth};
+    if (pass->kernels->prepare)
+        worker_each(worker, groups, prepare_group, &op);
+}
+
 /* y = epilogue(W x + bias) for up to three matrices of one shape, whose features of y follow each other. */
 struct product {
     const struct stream *stream;
@@ -58,6 +78,7 @@ static void product_panel(struct worker *worker, size_t unit, void *context) {
     const struct matrix *matrix = op->matrix[which];
     struct linear linear = {
         .x = op->x,
+        .prepared = block_prepared(op->stream->pass),
         .groups = op->stream->groups,
         .run = op->stream->run,
         .weight = matrix->data + column * matrix->pitch,
@@ -72,6 +93,11 @@ static void product_panel(struct worker *worker, size_t unit, void *context) {
         .epilogue = op->epilogue,
     };
     kernels->linear(kernels, &linear, worker->scratch);
+}
+
+static void multiply(struct worker *worker, struct product *op, size_t matrices) {
+    block_prepare(worker, op->stream->pass, op->x, op->stream->groups, op->depth);
+    worker_each(worker, matrices * panels(op->columns), product_panel, op);
 }
 
 static void attend_head(struct worker *worker, size_t unit, void *context) {
@@ -105,7 +131,7 @@ static void attention(struct worker *worker, const struct stream *s, const struc
         .x = s->h, .y = s->pass->wide, .y_width = 3 * D, .depth = D, .columns = D, .epilogue = EPILOGUE_STORE,
     };
     norm(worker, s, block->norm1_gain, block->norm1_bias);
-    worker_each(worker, 3 * panels(D), product_panel, &qkv);
+    multiply(worker, &qkv, 3);
     worker_each(worker, s->pass->batch * g->heads, attend_head, s->pass);
 }
 
@@ -126,10 +152,10 @@ static void rest(struct worker *worker, const struct stream *s, const struct blo
         .stream = s, .matrix = {&block->fc2}, .bias = {block->fc2_bias},
         .x = s->pass->wide, .y = s->x, .y_width = D, .depth = M, .columns = D, .epilogue = EPILOGUE_ADD,
     };
-    worker_each(worker, panels(D), product_panel, &out);
+    multiply(worker, &out, 1);
     norm(worker, s, block->norm2_gain, block->norm2_bias);
-    worker_each(worker, panels(M), product_panel, &fc1);
-    worker_each(worker, panels(D), product_panel, &fc2);
+    multiply(worker, &fc1, 1);
+    multiply(worker, &fc2, 1);
 }
 
 void block_run(struct worker *worker, struct text_pass *pass, const struct block *block, int ends_only) {

@@ -49,6 +49,7 @@ static void project_panel(struct worker *worker, size_t unit, void *context) {
     }
     struct linear linear = {
         .x = pass->ends_x,
+        .prepared = block_prepared(pass),
         .groups = pass->end_groups,
         .run = 1,
         .weight = w->projection.data + column * w->projection.pitch,
@@ -108,6 +109,7 @@ static void pool_job(struct worker *worker, void *context) {
     if (wants(pass, TAP_POOLED_RAW))
         worker_each(worker, pass->batch, write_raw, pass);
     if (wants(pass, TAP_POOLED_PROJECTED) || wants(pass, TAP_POOLED_NORMALISED)) {
+        block_prepare(worker, pass, pass->ends_x, pass->end_groups, pass->weights->geometry.width);
         worker_each(worker, (P + KERNEL_PANEL - 1) / KERNEL_PANEL, project_panel, pass);
         worker_each(worker, pass->batch, write_projected, pass);
     }
@@ -186,6 +188,10 @@ int tower_measure(const struct geometry *g, const struct kernels *kernels, size_
     out->pooled = ends * LANES * g->projection;
     out->ends = ends * LANES * g->width;
     size_t depth = largest(g->width, g->mlp_width);
+    out->prepared_bytes = 0;
+    if (kernels->prepare &&
+        __builtin_mul_overflow(groups > ends ? groups : ends, kernels->prepared_bytes(kernels, depth), &out->prepared_bytes))
+        return 0;
     size_t row_bytes = ((size_t)g->width * (LANES + 1) + g->projection) * sizeof(float);
     size_t run = kernels->whole_prompts ? packed_groups(context) : groups;
     out->worker_bytes = largest(largest(kernels->linear_scratch(run, depth), row_bytes),

@@ -63,12 +63,14 @@ struct text_pass {
     float *ends_x; /* D wide, a row for each prompt: x, then the normed end */
     float *ends_h; /* D wide, a row for each prompt */
     float *pooled; /* P wide, a row for each prompt */
+    void *prepared; /* what the kernels make of a product's input, if they do (kernels.h: prepare) */
     _Atomic uint32_t not_finite; /* 1 + index of a tap that came out so */
 };
 
 struct tower_buffers {
     size_t stream, wide, ends, pooled; /* floats of x and of h, of wide, of ends_x and of ends_h, of pooled */
-    size_t worker_bytes;               /* scratch of one worker */
+    size_t prepared_bytes;
+    size_t worker_bytes; /* scratch of one worker */
 };
 
 /* For at most `batch` prompts of at most the geometry's context. 0 if a product overflows. */

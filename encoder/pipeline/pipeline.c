@@ -153,7 +153,8 @@ static size_t text_bytes(struct pipeline *p, size_t each) {
 
 static struct session_params session_params_of(const struct pipeline_params *params) {
     return (struct session_params){.threads = params->threads, .max_prompts = params->max_windows, .max_text_bytes = 1,
-                                   .kernels = params->kernels};
+                                   .kernels = params->kernels,
+                                   .arithmetic = params->arithmetic};
 }
 
 static int measure(struct pipeline *p, size_t *bytes, size_t *total, struct fault *fault) {

@@ -34,6 +34,7 @@ struct pipeline_params {
     const struct clip *clips[RECIPE_TOWERS]; /* in the recipe's order; they outlive the pipeline */
     unsigned threads;
     enum kernel_set kernels;
+    enum arithmetic arithmetic;
     size_t max_windows, max_text_bytes, cache_bytes; /* 0: 8, 65536, PIPELINE_CACHE */
 };
 

@@ -65,6 +65,7 @@ int manifest_write(const struct conditioning *conditioning, const struct conditi
 /* Words that manifest, report and command line share. */
 const char *manifest_emphasis(uint32_t emphasis);
 const char *manifest_kernels(uint32_t kernels);
+const char *manifest_arithmetic(uint32_t arithmetic);
 const char *manifest_pad_in_text(uint32_t pad_in_text);
 
 /* The report as tables on stdout. */

@@ -104,6 +104,7 @@ char *conditioning_json(const struct conditioning *conditioning) {
     json_add_string(root, "recipe", conditioning->info.recipe);
     json_add_string(root, "dialect", conditioning->info.dialect);
     json_add_string(root, "kernels", manifest_kernels(options->kernels));
+    json_add_string(root, "arithmetic", manifest_arithmetic(options->arithmetic));
     add_given(root, "prompt_2", options->prompt_2);
     add_given(root, "negative", options->negative);
     add_given(root, "negative_2", options->negative_2);

@@ -100,7 +100,8 @@ static int open_with(struct conditioning *conditioning, uint32_t windows) {
     penult_pipeline_params params = {
         .struct_size = sizeof params,
         .flags = (options->no_cache ? PENULT_PIPELINE_NO_CACHE : 0) | (options->skip_all ? PENULT_PIPELINE_SKIP_ALL : 0) |
-                 (options->split ? PENULT_PIPELINE_SPLIT : 0),
+                 (options->split ? PENULT_PIPELINE_SPLIT : 0) |
+                 (options->arithmetic == PENULT_ARITHMETIC_BF16 ? PENULT_PIPELINE_BF16 : 0),
         .recipe = towers->recipe.info.name,
         .model_count = towers->recipe.info.tower_count,
         .model_stride = sizeof models[0],

@@ -252,12 +252,15 @@ static bool take_skip(struct reader *reader) {
 
 static bool take_words(struct reader *reader) {
     static const char *const dtypes[] = {"none", "f32", "f16", "bf16"};
-    static const char *const kernels[] = {"best", "scalar", "openblas", "avx2", "avx512"};
+    static const char *const kernels[] = {"best", "scalar", "openblas", "avx2", "avx512", "amx"};
+    static const char *const arithmetics[] = {"exact", "bf16"}; /* since 0.4.0; files from before are exact */
     static const char *const pads[] = {"files", "text", "special"};
     struct options *applied = &reader->file->applied;
     bool open_clip = false;
     if (!take_word(reader, "dtype", dtypes, sizeof dtypes / sizeof dtypes[0], &applied->dtype) ||
         !take_word(reader, "kernels", kernels, sizeof kernels / sizeof kernels[0], &applied->kernels) ||
+        (json_member(reader->file->manifest, "arithmetic") != NULL &&
+         !take_word(reader, "arithmetic", arithmetics, sizeof arithmetics / sizeof arithmetics[0], &applied->arithmetic)) ||
         !take_word(reader, "pad_in_text", pads, sizeof pads / sizeof pads[0], &applied->pad_in_text) ||
         !take_bool(reader, "open_clip", &open_clip)) {
         return false;

@@ -119,6 +119,7 @@ static int run(struct encoding *encoding) {
         .struct_size = sizeof params,
         .threads = encoding->options->threads,
         .kernels = encoding->options->kernels,
+        .arithmetic = encoding->options->arithmetic,
         .max_prompts = encoding->prompts.count < BATCH ? (uint32_t)encoding->prompts.count : BATCH,
         .max_text_bytes = DEFAULT_TEXT_BYTES,
     };

@@ -14,8 +14,12 @@ const char *manifest_emphasis(uint32_t emphasis) {
     return emphasis < sizeof words / sizeof words[0] ? words[emphasis] : "unknown";
 }
 
+const char *manifest_arithmetic(uint32_t arithmetic) {
+    return arithmetic == PENULT_ARITHMETIC_BF16 ? "bf16" : "exact";
+}
+
 const char *manifest_kernels(uint32_t kernels) {
-    static const char *const words[] = {"best", "scalar", "openblas", "avx2", "avx512"};
+    static const char *const words[] = {"best", "scalar", "openblas", "avx2", "avx512", "amx"};
     return kernels < sizeof words / sizeof words[0] ? words[kernels] : "unknown";
 }
 
@@ -129,6 +133,7 @@ static char *manifest_text(const struct conditioning *conditioning, const struct
     add_sizes(root, "negative_sizes", &options->sizes[1]);
     json_add_string(root, "dtype", host_dtype(done->tensors[0].tensor.dtype));
     json_add_string(root, "kernels", manifest_kernels(options->kernels));
+    json_add_string(root, "arithmetic", manifest_arithmetic(options->arithmetic));
     json_add_bool(root, "open_clip", options->tokenizer_mode == PENULT_TOKENIZER_OPEN_CLIP);
     json_add_string(root, "pad_in_text", manifest_pad_in_text(options->pad_in_text));
     json_add_unsigned(root, "window", conditioning->info.tokens);

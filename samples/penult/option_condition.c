@@ -136,6 +136,7 @@ static const char *told_by_a_file(enum option option) {
     case OPTION_PROMPTS: return "prompts";
     case OPTION_DTYPE: return "dtype";
     case OPTION_KERNELS: return "kernels";
+    case OPTION_ARITHMETIC: return "arithmetic";
     case OPTION_OPEN_CLIP: return "open-clip";
     case OPTION_PAD_IN_TEXT: return "pad-in-text";
     default: return NULL;

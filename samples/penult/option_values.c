@@ -98,9 +98,18 @@ static int set_kernels(struct options *options, const char *value) {
                                         {"scalar", PENULT_KERNELS_SCALAR},
                                         {"openblas", PENULT_KERNELS_OPENBLAS},
                                         {"avx2", PENULT_KERNELS_AVX2},
-                                        {"avx512", PENULT_KERNELS_AVX512}};
+                                        {"avx512", PENULT_KERNELS_AVX512},
+                                        {"amx", PENULT_KERNELS_AMX}};
     if (!option_word(words, sizeof words / sizeof words[0], value, &options->kernels)) {
-        return say_usage("--kernels takes best, scalar, openblas, avx2 or avx512; found \"%s\"", value);
+        return say_usage("--kernels takes best, scalar, openblas, avx2, avx512 or amx; found \"%s\"", value);
+    }
+    return STATUS_OK;
+}
+
+static int set_arithmetic(struct options *options, const char *value) {
+    static const struct word words[] = {{"exact", PENULT_ARITHMETIC_EXACT}, {"bf16", PENULT_ARITHMETIC_BF16}};
+    if (!option_word(words, sizeof words / sizeof words[0], value, &options->arithmetic)) {
+        return say_usage("--arithmetic takes exact or bf16; found \"%s\"", value);
     }
     return STATUS_OK;
 }
@@ -136,6 +145,7 @@ int option_apply(struct options *options, enum option option, const char *value)
     case OPTION_DTYPE: return set_dtype(options, value);
     case OPTION_THREADS: return set_threads(options, value);
     case OPTION_KERNELS: return set_kernels(options, value);
+    case OPTION_ARITHMETIC: return set_arithmetic(options, value);
     case OPTION_ACTIVATION: return set_activation(options, value);
     case OPTION_FINAL_NORM: options->final_norm = true; break;
     case OPTION_OUT: options->outs[options->out_count++] = value; break;

@@ -30,6 +30,7 @@ static const struct {
     {"dtype", OPTION_DTYPE, true, ENCODE | CONDITION},
     {"threads", OPTION_THREADS, true, ENCODE | CONDITION},
     {"kernels", OPTION_KERNELS, true, ENCODE | CONDITION},
+    {"arithmetic", OPTION_ARITHMETIC, true, ENCODE | CONDITION},
     {"tokenizer", OPTION_TOKENIZER, true, ENCODE | TOKENIZE | INFO | CONDITION},
     {"vocab", OPTION_VOCAB, false, TOKENIZE}, /* or --vocab=FILE */
     {"open-clip", OPTION_OPEN_CLIP, false, ENCODE | TOKENIZE | INFO | CONDITION},

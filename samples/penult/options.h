@@ -53,6 +53,7 @@ struct options {
     uint32_t activation;
     uint32_t threads;
     uint32_t kernels;
+    uint32_t arithmetic;
     uint32_t access;
     uint32_t heads;
     const char *tower;

@@ -1,4 +1,4 @@
-/* offsets.c - the shape of penult.h 0.3, pinned: every struct size, every member's offset and size, every table slot
+/* offsets.c - the shape of penult.h 0.4, pinned: every struct size, every member's offset and size, every table slot
  * and its type, every constant.
  *
  * A host that was compiled yesterday holds exactly these numbers. If this file stops compiling, the header broke the
@@ -114,7 +114,7 @@ AT(penult_session_params, threads, 8, 4)
 AT(penult_session_params, max_prompts, 12, 4)
 AT(penult_session_params, max_text_bytes, 16, 8)
 AT(penult_session_params, kernels, 24, 4)
-AT(penult_session_params, reserved, 28, 4)
+AT(penult_session_params, arithmetic, 28, 4)
 
 SIZE(penult_prompt, 40)
 AT(penult_prompt, text, 0, 8)
@@ -245,6 +245,9 @@ VALUE(PENULT_KERNELS_SCALAR, 1)
 VALUE(PENULT_KERNELS_OPENBLAS, 2)
 VALUE(PENULT_KERNELS_AVX2, 3)
 VALUE(PENULT_KERNELS_AVX512, 4)
+VALUE(PENULT_KERNELS_AMX, 5)
+VALUE(PENULT_ARITHMETIC_EXACT, 0)
+VALUE(PENULT_ARITHMETIC_BF16, 1)
 VALUE(PENULT_ABI_VERSION, 3)
 
 /* Offsets say nothing of parameters, so each slot is assigned to a pointer of the pinned type: another type is an error

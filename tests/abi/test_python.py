@@ -56,8 +56,10 @@ def constants_are_those_of_the_header():
         assert penult_abi.TOKENIZER_MODES[word] == int(pinned["TOKENIZER_" + name])
     for word, name in (("files", "AS_FILES_SAY"), ("text", "IS_TEXT"), ("special", "IS_SPECIAL")):
         assert penult_abi.PADS_IN_TEXT[word] == int(pinned["PAD_" + name])
-    for word in ("scalar", "openblas", "avx2", "avx512"):
+    for word in ("scalar", "openblas", "avx2", "avx512", "amx"):
         assert penult_abi.KERNELS[word] == int(pinned["KERNELS_" + word.upper()])
+    for word in ("exact", "bf16"):
+        assert penult_abi.ARITHMETIC[word] == int(pinned["ARITHMETIC_" + word.upper()])
     for word, name in (("hidden", "HIDDEN"), ("raw", "POOLED_RAW"), ("projected", "POOLED_PROJECTED"),
                        ("normalised", "POOLED_NORMALISED")):
         assert penult_abi.KINDS[word] == int(pinned[name])
@@ -75,7 +77,7 @@ def constants_are_those_of_the_extension():
         for word in set(words) - set(named):  # raw and projected are penult.h's
             named[word] = int(core[prefix + word.upper()])
         assert named == words, prefix
-    for name in ("PIPELINE_NO_CACHE", "PIPELINE_SKIP_ALL", "PIPELINE_SPLIT", "CONDITION_CLIP_SKIP",
+    for name in ("PIPELINE_NO_CACHE", "PIPELINE_SKIP_ALL", "PIPELINE_SPLIT", "PIPELINE_BF16", "CONDITION_CLIP_SKIP",
                  "CONDITION_NEGATIVE_SIZES", "CHUNK_CUT", "WINDOW_CACHED", "WINDOW_EMPTY", "WINDOW_MASKED", "WINDOW_PLAIN"):
         word = re.sub("^(PIPELINE|CONDITION)_", "", name)
         assert getattr(penult_condition_abi, word) == int(pinned[name]), name
@@ -104,7 +106,7 @@ def wrong_libraries_are_named():
     raises(ValueError, lambda: penult.Library("a\0b"), "NUL")
     other = next(str(path) for path in Path("/proc/self/maps").read_text().split() if "/libc.so" in path)
     raises(penult.LoadError, lambda: penult.Library(other), "is not a penult", "penult_entry")
-    assert LIBRARY.version.startswith("0.3.")
+    assert LIBRARY.version.startswith("0.4.")
 
 
 @test

@@ -82,10 +82,10 @@ static void wrong_handles(void) {
     api->session_cancel(no_session);
     api->session_close(no_session);
     api->model_close(no_model);
-    params.kernels = 5;
-    refused(PENULT_E_UNSUPPORTED, api->session_open(model, &params, &opened, &error), &error, "params->kernels is 5");
-    params.kernels = 0, params.reserved = 1;
-    refused(PENULT_E_UNSUPPORTED, api->session_open(model, &params, &opened, &error), &error, "params->reserved is 1");
+    params.kernels = 6;
+    refused(PENULT_E_UNSUPPORTED, api->session_open(model, &params, &opened, &error), &error, "params->kernels is 6");
+    params.kernels = 0, params.arithmetic = 2;
+    refused(PENULT_E_UNSUPPORTED, api->session_open(model, &params, &opened, &error), &error, "params->arithmetic is 2");
     check(opened == NULL, "no session came of it");
 }
 

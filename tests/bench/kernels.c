@@ -222,7 +222,7 @@ int main(int argc, char **argv) {
         printf("GFLOP/s of CPU time, one thread, medians of %lu\n%-9s %-5s %14s %14s %14s %14s %9s\n", runs, "kernels", "type",
                "77x5120x1280", "77x1280x5120", "8x77x5120x1280", "8x77x1280x5120", "denormal");
     for (int set = KERNELS_AVX512; set >= KERNELS_SCALAR; set--) {
-        if (kernels_fill(&bench.kernels, (enum kernel_set)set, cpu_features()) != (enum kernel_set)set)
+        if (kernels_fill(&bench.kernels, (enum kernel_set)set, ARITHMETIC_EXACT, cpu_features()) != (enum kernel_set)set)
             continue;
         for (int dtype = DTYPE_F32; dtype <= DTYPE_BF16; dtype++) {
             bench.dtype = (enum dtype)dtype;

@@ -195,8 +195,8 @@ int __real_madvise(void *address, size_t bytes, int advice);
 int __wrap_madvise(void *address, size_t bytes, int advice);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *argument);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *argument);
-int __real_kernels_choose(struct kernels *out, enum kernel_set most, int *rejected, struct fault *fault);
-int __wrap_kernels_choose(struct kernels *out, enum kernel_set most, int *rejected, struct fault *fault);
+int __real_kernels_choose(struct kernels *out, enum kernel_set most, enum arithmetic arithmetic, int *rejected, struct fault *fault);
+int __wrap_kernels_choose(struct kernels *out, enum kernel_set most, enum arithmetic arithmetic, int *rejected, struct fault *fault);
 
 int __wrap_open(const char *path, int flags, ...) {
     char inside[32];
@@ -266,10 +266,10 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 
 int system_checks_kernels;
 
-int __wrap_kernels_choose(struct kernels *out, enum kernel_set most, int *rejected, struct fault *fault) {
+int __wrap_kernels_choose(struct kernels *out, enum kernel_set most, enum arithmetic arithmetic, int *rejected, struct fault *fault) {
     if (system_checks_kernels)
-        return __real_kernels_choose(out, most, rejected, fault);
+        return __real_kernels_choose(out, most, arithmetic, rejected, fault);
     *rejected = 0;
-    kernels_fill(out, most, cpu_features());
+    kernels_fill(out, most, arithmetic, cpu_features());
     return 0;
 }

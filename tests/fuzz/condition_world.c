@@ -113,11 +113,11 @@ void world_start(void) {
 }
 
 /* Kernels are taken without being compared with the scalar ones, which takes longer than all the rest of an input. */
-int __wrap_kernels_choose(struct kernels *out, enum kernel_set most, int *rejected, struct fault *fault);
-int __wrap_kernels_choose(struct kernels *out, enum kernel_set most, int *rejected, struct fault *fault) {
+int __wrap_kernels_choose(struct kernels *out, enum kernel_set most, enum arithmetic arithmetic, int *rejected, struct fault *fault);
+int __wrap_kernels_choose(struct kernels *out, enum kernel_set most, enum arithmetic arithmetic, int *rejected, struct fault *fault) {
     (void)fault;
     *rejected = 0;
-    kernels_fill(out, most, cpu_features());
+    kernels_fill(out, most, arithmetic, cpu_features());
     return 0;
 }
 

@@ -304,7 +304,7 @@ static const penult_api api = {
 };
 
 static const char *version(void) {
-    return "0.3.0";
+    return "0.4.0";
 }
 
 static const penult_api *get_api(uint32_t abi_version) {

@@ -9,6 +9,7 @@
 #include "../../encoder/base/half.h"
 #include "../../encoder/base/workers.h"
 #include "../../encoder/base/wrap.h"
+#include "../../encoder/kernels/bf16.h"
 #include "../../encoder/kernels/choose.h"
 #include "../../encoder/kernels/cpu.h"
 #include "../unit/unit.h"
@@ -33,11 +34,28 @@ struct job {
     void *own_scratch; /* instead of the worker's */
 };
 
+/* What the kernels make of a product's input, in a block of just that size; the caller frees it. */
+static inline void *prepare_input(const struct kernels *kernels, struct linear *op) {
+    op->prepared = NULL;
+    if (!kernels->prepare)
+        return NULL;
+    size_t bytes = kernels->prepared_bytes(kernels, op->depth);
+    char *prepared = aligned_alloc(64, (op->groups * bytes + 63) / 64 * 64);
+    for (size_t g = 0; prepared && g < op->groups; g++)
+        kernels->prepare(kernels, op->x + g * op->depth * LANES, op->depth, prepared + g * bytes);
+    op->prepared = prepared;
+    return prepared;
+}
+
 static inline void run_job(struct worker *worker, void *context) {
     struct job *job = context;
     void *scratch = job->own_scratch ? job->own_scratch : worker->scratch;
-    if (job->linear)
-        job->kernels->linear(job->kernels, job->linear, scratch);
+    if (job->linear) {
+        struct linear op = *job->linear;
+        void *prepared = prepare_input(job->kernels, &op);
+        job->kernels->linear(job->kernels, &op, scratch);
+        free(prepared);
+    }
     if (job->attend)
         job->kernels->attend(job->attend, scratch);
 }
@@ -66,12 +84,26 @@ static inline void check_guards(const float *block, size_t count) {
     }
 }
 
-/* Runs `check` on each table that this machine and build have, once. */
+/* What this machine has and this process may use. */
+static inline unsigned usable_features(void) {
+    unsigned features = cpu_features();
+    return features & CPU_AMX && !cpu_take_amx() ? features & ~(unsigned)CPU_AMX : features;
+}
+
+/* Runs `check` on each table that this machine and build have, once: every set in both arithmetics, and where a feature makes
+ * another table of a set, without it too. */
 static inline void each_table(void (*check)(const struct kernels *kernels)) {
     unsigned tables = 0;
-    for (int set = KERNELS_SCALAR; set <= KERNELS_AVX512; set++) {
+    for (int i = 2 * KERNELS_SCALAR; i < 2 * (KERNELS_AMX + 2); i++) {
+        enum kernel_set set = i / 2 > KERNELS_AMX ? KERNELS_AVX512 : (enum kernel_set)(i / 2);
+        unsigned features = usable_features();
         struct kernels kernels;
-        if (kernels_fill(&kernels, (enum kernel_set)set, cpu_features()) != (enum kernel_set)set)
+        if (i / 2 > KERNELS_AMX) {
+            if (i % 2 == 0 || !(features & CPU_AVX512_BF16))
+                continue;
+            features &= ~(unsigned)CPU_AVX512_BF16;
+        }
+        if (kernels_fill(&kernels, set, i % 2 ? ARITHMETIC_BF16 : ARITHMETIC_EXACT, features) != set)
             continue;
         printf("# %s\n", kernels.name);
         check(&kernels);

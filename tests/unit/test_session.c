@@ -116,7 +116,7 @@ static void same_rows(const float *a, const float *b, size_t rows) {
 static void padding_may_be_hidden(void **state) {
     static const unsigned char padding[T] = {1, 1, 1, 1, 1, 1, 1, 0, 0}, all[T] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
     (void)state;
-    for (int set = KERNELS_SCALAR; set <= KERNELS_AVX512; set++) {
+    for (int set = KERNELS_SCALAR; set <= KERNELS_AMX; set++) {
         struct session *session = open_session((enum kernel_set)set);
         struct results plain = encode(session, NULL);
         struct results masked = encode(session, (const unsigned char *const[B]){NULL, padding, all});
@@ -167,7 +167,7 @@ static void every_set_agrees_with_scalar(void **state) {
     struct session *scalar = open_session(KERNELS_SCALAR);
     struct results expected = encode(scalar, masks), plain = encode(scalar, NULL);
     (void)state;
-    for (int set = KERNELS_OPENBLAS; set <= KERNELS_AVX512; set++) {
+    for (int set = KERNELS_OPENBLAS; set <= KERNELS_AMX; set++) {
         struct session *session = open_session((enum kernel_set)set);
         struct results found = encode(session, masks);
         double error = 0, size = 0, effect = 0;
