@@ -23,21 +23,22 @@ static uint32_t pooled_of(enum recipe_pooled pooled) {
     }
 }
 
-static int find(uint32_t index, const char *name, const struct recipe **out, struct fault *fault) {
+/* NULL with a fault. */
+static const struct recipe *find(uint32_t index, const char *name, struct fault *fault) {
     struct fault_text quoted;
-    *out = name ? recipe_find(name, strlen(name)) : index < recipe_count ? &recipes[index] : NULL;
-    if (*out)
-        return 0;
-    if (name)
-        return fault_set(fault, FAULT_NOT_FOUND, "recipe: found \"%s\", expected a name of the table, as \"%s\"",
-                         fault_quote(&quoted, name, strlen(name)), recipes[0].name);
-    return fault_set(fault, FAULT_NOT_FOUND, "index is %u, but there are %zu recipes", index, recipe_count);
+    const struct recipe *found = name ? recipe_find(name, strlen(name)) : index < recipe_count ? &recipes[index] : NULL;
+    if (!found && name)
+        fault_set(fault, FAULT_NOT_FOUND, "recipe: found \"%s\", expected a name of the table, as \"%s\"",
+                  fault_quote(&quoted, name, strlen(name)), recipes[0].name);
+    else if (!found)
+        fault_set(fault, FAULT_NOT_FOUND, "index is %u, but there are %zu recipes", index, recipe_count);
+    return found;
 }
 
 int32_t condition_recipe(uint32_t index, const char *name, penult_recipe_info *info, penult_error *error) {
-    const struct recipe *recipe;
     struct fault fault;
-    if (struct_size_check(info, sizeof *info, "info", &fault) || find(index, name, &recipe, &fault))
+    const struct recipe *recipe = struct_size_check(info, sizeof *info, "info", &fault) ? NULL : find(index, name, &fault);
+    if (!recipe)
         return status_of(&fault, error);
     penult_recipe_info own = {
         .tower_count = recipe->tower_count,
@@ -64,10 +65,12 @@ int32_t condition_recipe_tower(const char *name, uint32_t tower, penult_recipe_t
     if (!status && !name)
         status = fault_set(&fault, FAULT_ARGUMENT, "recipe is NULL");
     if (!status)
-        status = find(0, name, &recipe, &fault);
-    if (!status && tower >= recipe->tower_count)
-        status = fault_set(&fault, FAULT_NOT_FOUND, "tower is %u, but %s has %u", tower, recipe->name, recipe->tower_count);
-    if (status)
+        recipe = find(0, name, &fault);
+    if (recipe && tower >= recipe->tower_count) {
+        fault_set(&fault, FAULT_NOT_FOUND, "tower is %u, but %s has %u", tower, recipe->name, recipe->tower_count);
+        recipe = NULL;
+    }
+    if (!recipe)
         return status_of(&fault, error);
     const struct recipe_tower *row = &recipe->towers[tower];
     penult_recipe_tower own = {

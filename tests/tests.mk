@@ -27,34 +27,39 @@ $(B)/tests/%: tests/%.c $(ENGINE_OBJECTS)
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c %.o,$^) $(BLAS_LINK) $(UTF8PROC) -lcmocka -lm $(LDFLAGS)
 
+$(B)/tests/unit/test_out_of_memory: LDFLAGS += -Wl,--wrap=memory_array,--wrap=memory_resize
+
 -include $(UNIT_TESTS:=.d)
 
 # ---- make test --------------------------------------------------------------------------------------------------------
 
-TEST_COMMANDS = "$(PYTHON) tests/layers.py" \
-    $(UNIT_TESTS:%="%") \
-    "tests/abi/compile_matrix.sh" \
-    "tests/abi/test_exports.sh $(B)/penult.so $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS)" \
-    "$(B)/abi/test_load $(B)/abi/fakes $(B)/penult.so" \
-    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
+# The slowest first: two at a time end together.
+TEST_PAIRS = $(FAULT_COMMANDS) \
+    "$(PYTHON) tests/command/test_command.py" \
+    $(FILE_COMMANDS) \
     "$(PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/model/test_layouts.py $(B)/penult.so $(MODEL)" \
-    $(MEMORY_COMMANDS) \
-    $(FAULT_COMMANDS) \
-    $(FILE_COMMANDS) \
-    $(HOST_COMMANDS) \
-    $(ANALYSIS_COMMANDS) \
+    "$(PYTHON) tests/layers.py" \
+    "tests/abi/compile_matrix.sh" \
+    "tests/abi/test_exports.sh $(B)/penult.so $(PLUGIN_OBJECTS) $(ENGINE_OBJECTS)" \
     "$(PYTHON) tests/abi/test_python.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/abi/test_python_life.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/abi/test_python_pipeline.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/abi/test_python_prompts.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/abi/test_python_pipeline_life.py $(B)/penult.so $(MODEL)" \
-    "$(PYTHON) tests/parity/test_golden.py $(B)/penult.so" \
-    "$(PYTHON) tests/command/test_command.py"
+    "$(PYTHON) tests/parity/test_golden.py $(B)/penult.so"
+
+TEST_COMMANDS = $(UNIT_TESTS:%="%") \
+    "$(B)/abi/test_load $(B)/abi/fakes $(B)/penult.so" \
+    "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
+    $(MEMORY_COMMANDS) \
+    $(HOST_COMMANDS) \
+    $(ANALYSIS_COMMANDS) \
+    --pairs $(TEST_PAIRS)
 
 .PHONY: test test-run
 test: packages-test
-	@$(MAKE) --no-print-directory test-run
+	@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j2) test-run
 
 test-run: all $(B)/minimal $(B)/condition_host $(UNIT_TESTS) $(MEMORY_PROGRAMS) $(FAULT_PROGRAMS) $(FILE_PROGRAMS) $(HOST_PROGRAMS) \
     $(ANALYSIS_PROGRAMS) $(B)/abi/test_load $(B)/abi/test_misuse $(ABI_FAKES:%=$(B)/abi/fakes/%.so)
