@@ -278,7 +278,8 @@ typedef struct penult_model_info {
     uint64_t bytes_mapped; /* of weights in place, with what lies between them: mapped, or copied with PENULT_COPY */
     double norm_epsilon;
     char layout[32];       /* naming of the tensors, e.g. "transformers", "openclip", "sdxl single file" */
-    char kernels[96];      /* what computes, e.g. "avx512" or "scalar, gemm openblas 0.3.21 SkylakeX" */
+    char kernels[96];      /* what a session computes with unless it is told or refused otherwise, e.g. "avx512", "amx" or
+                              "scalar, gemm openblas 0.3.21 SkylakeX"; empty without a tower */
     char tower[32];        /* the tower in use, as open_params.tower names it */
     uint64_t bytes_used;   /* of the tensors in use */
     uint32_t tensors_used;

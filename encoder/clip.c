@@ -3,10 +3,12 @@
 #include "clip.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "config.h"
 #include "kernels/choose.h"
+#include "kernels/cpu.h"
 #include "model/shapes.h"
 #include "model/strangers.h"
 #include "tokenizer_place.h"
@@ -194,6 +196,13 @@ int clip_hash(const struct clip *clip, int (*progress)(void *user, uint64_t done
     if (!status)
         status = weights_digest(&clip->weights, &clip->kernels, progress, user, digest, fault);
     return status ? status : clip_check(clip, fault);
+}
+
+void clip_kernels_name(const struct clip *clip, char name[sizeof((struct kernels *)0)->name]) {
+    struct kernels kernels = clip->kernels;
+    if (cpu_features() & CPU_AMX)
+        kernels_fill(&kernels, KERNELS_BEST, ARITHMETIC_EXACT, cpu_features());
+    memcpy(name, kernels.name, sizeof kernels.name);
 }
 
 int32_t clip_end_id(const struct clip *clip) {

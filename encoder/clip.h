@@ -33,7 +33,7 @@ struct clip_params {
 struct clip {
     struct geometry geometry; /* width 0: there is no tower */
     struct text_weights weights;
-    struct kernels kernels;
+    struct kernels kernels; /* the best without AMX, for which a session asks */
     struct tokenizer *tokenizer; /* or NULL */
     struct checkpoint checkpoint;
     struct places places; /* what the checkpoint's names are of */
@@ -50,6 +50,8 @@ int clip_check(const struct clip *clip, struct fault *fault);
 /* A fingerprint of the weights' values, whatever file they came from: model/digest.h. progress may be NULL. */
 int clip_hash(const struct clip *clip, int (*progress)(void *user, uint64_t done, uint64_t total), void *user,
               unsigned char digest[SHA256_BYTES], struct fault *fault);
+/* What a session of default parameters computes with, where AMX is not refused to it. */
+void clip_kernels_name(const struct clip *clip, char name[sizeof((struct kernels *)0)->name]);
 /* The tokenizer's end id, else the config's, else -1. */
 int32_t clip_end_id(const struct clip *clip);
 

@@ -154,7 +154,7 @@ int32_t model_describe(const penult_model *model, penult_model_info *info, penul
     if (clip->weights.layout.layout)
         snprintf(own.layout, sizeof own.layout, "%s", clip->weights.layout.layout->name);
     snprintf(own.tower, sizeof own.tower, "%s", clip->tower);
-    snprintf(own.kernels, sizeof own.kernels, "%s", clip->kernels.name);
+    clip_kernels_name(clip, own.kernels);
     struct_out(info, &own, sizeof own);
     return PENULT_OK;
 }

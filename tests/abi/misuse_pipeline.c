@@ -226,7 +226,7 @@ static void open_values(void **state) {
     BAD(dialect, "invokeai", PENULT_E_NOT_FOUND, "params->dialect", "invokeai");
     BAD(dialect, "", PENULT_E_NOT_FOUND, "params->dialect", "compel");
     BAD(emphasis, 4, PENULT_E_UNSUPPORTED, "params->emphasis", "4");
-    BAD(flags, 8, PENULT_E_UNSUPPORTED, "params->flags", "0x8");
+    BAD(flags, 16, PENULT_E_UNSUPPORTED, "params->flags", "0x10");
     BAD(flags, PENULT_PIPELINE_SPLIT, PENULT_E_ARGUMENT, "PENULT_PIPELINE_SPLIT", "a1111");
     BAD(kernels, 99, PENULT_E_UNSUPPORTED, "params->kernels", "99");
     BAD(threads, 257, PENULT_E_LIMIT, "threads", "257");

@@ -266,6 +266,23 @@ def key_masks_hide_tokens():
 
 
 @test
+def arithmetic_has_a_name():
+    """bf16 is near exact, is not it, and is itself whatever the threads and the batch; sessions and pipelines mean the same"""
+    with opened() as model:
+        def states(arithmetic, threads=1, prompts=PROMPTS):
+            with penult.Session(model, threads=threads, max_prompts=3, arithmetic=arithmetic) as session:
+                return session.encode(prompts, layers=[-2], pooled="projected")
+        exact, fast = states("exact"), states("bf16")
+        error = np.sqrt(np.mean((exact.hidden[-2] - fast.hidden[-2]) ** 2) / np.mean(exact.hidden[-2] ** 2))
+        assert 1e-4 < error < 2e-2, error
+        assert np.array_equal(states("bf16", threads=2).hidden[-2], fast.hidden[-2])
+        assert np.array_equal(states("bf16", prompts=PROMPTS[1:2]).hidden[-2][0], fast.hidden[-2][1])
+        assert np.array_equal(states("exact", threads=2).pooled["projected"], exact.pooled["projected"])
+        assert model.measure(arithmetic="bf16") >= model.measure()
+        raises(ValueError, lambda: penult.Session(model, arithmetic="f16"), "f16", "bf16")
+
+
+@test
 def dtypes_are_the_rounded_float32():
     with opened() as model, penult.Session(model) as session:
         exact = session.encode(PROMPTS[0])
