@@ -123,7 +123,7 @@ private MiB     the largest RssAnon from the start to the first result; "- loade
                 plugin; "measured": what session_measure says; "mapped MiB": RssFile, which processes share
 difference      rms from the result of torch f32 (without it: of the first) over its rms, checked before a round counts; an f16,
                 bf16 or f8 file holds other weights than the f32 one
-sdcpp           31 of the 32 blocks: its graph for hidden state -2 has no pooled vector"""
+sdcpp           stable-diffusion.cpp: 31 of the 32 blocks, as its graph for hidden state -2 has no pooled vector; prompts one by one"""
 
 
 def foot(facts):
