@@ -22,7 +22,7 @@ SDCPP_DIFFERENCE = 2e-2
 @dataclasses.dataclass(frozen=True)
 class Contest:
     """name: where it stands among the figures; kinds: neighbours here are neighbours in time; reference: whose result the
-    others are held to, where it takes part; cold: each turn is a process of its own; same: results are not alike"""
+    others are held to, where it takes part; cold: each turn is a process of its own; alike: their results are compared"""
     name: str
     title: str
     kinds: tuple
@@ -100,7 +100,9 @@ def run(contest, state, runs, places, progress, clock):
     have = len(state["rows"][0]["runs"])
     if have >= runs:
         return
-    clock.need(state["pieces"][-1]["seconds_a_round"] * 1.5 + 15 if state["pieces"] else 45)
+    # opening is a round and more; before the first one is known a prompt counts for a second
+    known = state["pieces"][-1]["seconds_a_round"] if state["pieces"] else sum(kind.batch for kind in contest.kinds)
+    clock.need(2 * known + 15)
     if contest.cold:
         return run_cold(contest, state, runs, places, progress, clock)
     folder = places.build / "bench" / "results"
@@ -114,11 +116,11 @@ def run(contest, state, runs, places, progress, clock):
             open_peers.append(peer)
             row.update(facts, saved=saved)
         check_results(contest, rows)
-        piece = {"load": os.getloadavg(), "rounds": 0, "cpus_of_others": 0, "cpus_stolen": 0, "seconds_a_round": 0}
+        piece = {"load": os.getloadavg(), "rounds": 0, "cpus_of_others": 0, "cpus_stolen": 0, "seconds_a_round": 0.0}
         state["pieces"].append(piece)
         busy, began = machine.Busy(), time.monotonic()
         for number in range(have, runs):
-            clock.need(piece["seconds_a_round"])
+            clock.need(piece["seconds_a_round"] or sum(row["first"]["wall"] for row in rows))
             round_of = {}
             for index in turns(len(open_peers), number):
                 progress.say(f"{contest.title}: run {number + 1} of {runs}, {rows[index]['name']}")

@@ -88,7 +88,8 @@ def chosen(options):
     """In the order in which they run: what the goals want most comes first."""
     most = max(options.threads)
     makers = {
-        "encode": lambda: [encode(options, count, batch) for batch in options.batches for count in sorted(options.threads, reverse=True)],
+        "encode": lambda: [encode(options, count, batch) for batch in options.batches
+                           for count in sorted(options.threads, reverse=True)],
         "pair": lambda: [pair(options, most)],
         "threads": lambda: [threads(options)] if most > 1 else [],
         "suffix": lambda: [suffix(options, most)],

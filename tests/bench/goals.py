@@ -7,6 +7,7 @@ from contest import median, ratios, row_of
 MIB = 1 << 10  # of the KiB that /proc counts in
 NOISE = 1.02  # "no slower": two equal programs differ by as much
 COLD_ALLOWANCE = 0.05
+SUFFIX_GAIN = 1.2  # 18 of 77 rows stay: 77 / 59 is 1.3
 MEMORY_LIMIT = 1.25  # this near to reading the weights once, a second thread has nothing to win
 
 
@@ -101,7 +102,7 @@ class Goals:
         row = row_of(state, "another suffix")
         bits = "" if not row or "same_bits" not in row else "same bits" if row["same_bits"] else "OTHER BITS"
         self.ratio("another prompt / another suffix of it alone", state, "another prompt", "another suffix",
-                   "above 1, same bits", lambda value: value > NOISE and bits == "same bits", bits)
+                   f"at least {SUFFIX_GAIN}, same bits", lambda value: value >= SUFFIX_GAIN and bits == "same bits", bits)
 
 
 def rows(facts):
