@@ -1,26 +1,29 @@
 #!/usr/bin/env python3
-"""Penult and transformers + torch side by side at the full geometry of bigG's text tower. See bench.mk for how to run it.
+"""Penult beside its competitors at the full geometry of bigG's text tower. See bench.mk for how to run it.
 
-All processes of a cell (a number of threads, a batch) are open at the same time and take turns, one encode each, there
-and back again: the machine's drift hits all alike, and what counts is the ratio of two neighbours in one round, the
-median of RUNS rounds. Nothing is refused on a busy machine; how busy it was is printed beside the figures.
+All processes of a contest (contests.py) are open at the same time and take turns, one encode each, there and back again: the
+machine's drift hits all alike, and what counts is the ratio of two neighbours in one round, the median of RUNS rounds. Nothing is
+refused on a busy machine; how busy it was is printed beside the figures.
+
+With --json the figures are kept after each contest, and with --minutes the bench stops in time and goes on where it was when it
+is called again.
 """
 import argparse
-import array
+import hashlib
 import json
-import math
 import os
 import pathlib
 import shutil
-import statistics
-import struct
 import subprocess
 import sys
 import time
 
+import contest
+import contests
+import goals
 import machine
 import report
-from peers import KERNELS, Kind, PeerFailed, Places, cold, prepare
+from peers import KERNELS, MASKS, PeerFailed, Places
 
 TOKENS, BLOCKS, WIDTH, MLP_WIDTH = 77, 32, 1280, 5120
 BLOCK_MATRICES = BLOCKS * (4 * WIDTH * WIDTH + 2 * WIDTH * MLP_WIDTH)
@@ -28,10 +31,10 @@ BLOCK_MATRICES = BLOCKS * (4 * WIDTH * WIDTH + 2 * WIDTH * MLP_WIDTH)
 FLOP_PRODUCTS = 2 * TOKENS * BLOCK_MATRICES
 FLOP_ATTENTION = BLOCKS * 2 * 2 * WIDTH * (TOKENS * (TOKENS + 1) // 2)
 FLOP_PER_PROMPT = FLOP_PRODUCTS + FLOP_ATTENTION
-# float32 arithmetic over the same weights twice: far above rounding, far below another model
-SAME_MODEL = 1e-4
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+FEWER = 3  # what only the plot shows has a third of the runs, but not less than this
+GO_ON = 75  # exit status: stopped in time, call again
 
 
 class Progress:
@@ -49,20 +52,6 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def kinds_of(batch, options, every):
-    """Neighbours in this list are neighbours in time: torch stands beside what it is compared with."""
-    torch = ["f32", "bf16"] if options.torch else []
-    first = []
-    for weights in ("f32", "bf16", "f16"):
-        if weights in torch:
-            first.append(Kind("torch", weights))
-        if weights in options.dtypes:
-            first.append(Kind("penult", weights))
-    others = [Kind("penult", weights, kernels) for kernels in options.kernels if kernels != "best"
-              for weights in options.dtypes if batch == 1 or every]
-    return first + others
-
-
 def warm(path):
     """Reads a file once, so that it is in the page cache."""
     with open(path, "rb") as file:
@@ -70,119 +59,19 @@ def warm(path):
             pass
 
 
-def block_range(path):
-    """Where the block weights lie in the file: they are neighbours by name."""
-    with open(path, "rb") as file:
-        size = struct.unpack("<Q", file.read(8))[0]
-        header = json.loads(file.read(size))
-    offsets = [value["data_offsets"] for name, value in header.items() if ".layers." in name]
-    begin, end = min(offset[0] for offset in offsets), max(offset[1] for offset in offsets)
-    if end - begin != sum(offset[1] - offset[0] for offset in offsets):
-        raise PeerFailed(f"{path}: other tensors lie between the block weights")
-    return 8 + size + begin, 8 + size + end
-
-
-def read_weights(options, places, threads):
-    rows = []
-    for weights in options.dtypes:
-        path = places.models / weights / "model.safetensors"
-        begin, end = block_range(path)
-        done = subprocess.run([str(places.build / "bench" / "read_weights"), str(path), str(begin), str(end), str(threads),
-                               str(options.runs)], check=True, capture_output=True, text=True)
-        rows.append({"weights": weights, **json.loads(done.stdout)})
-    return rows
-
-
-def read_floats(path):
-    values = array.array("f")
-    values.frombytes(path.read_bytes())
-    return values
-
-
-def distance(a, b):
-    """rms of the difference over the rms of b"""
-    if len(a) != len(b):
-        return math.inf
-    squares = math.fsum(y * y for y in b)
-    return math.sqrt(math.fsum((x - y) ** 2 for x, y in zip(a, b)) / squares) if squares else math.inf
-
-
-def run_cell(options, places, threads, batch, progress):
-    """All peers of one number of threads and one batch, in turn."""
-    kinds = kinds_of(batch, options, options.every)
-    results = places.build / "bench" / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    peers, rows, busy = [], [], None
-    where = f"{threads} thread{'s' * (threads > 1)}, batch {batch}"
-    try:
-        for kind in kinds:
-            progress.say(f"{where}: opening {kind.name}")
-            saved = results / kind.name.replace(" ", "-")
-            peer, facts = prepare(places, kind, threads, batch, saved)
-            peers.append(peer)
-            rows.append({"kind": kind.__dict__, "name": kind.name, "saved": saved, **facts, "runs": []})
-        busy, load = machine.Busy(), os.getloadavg()
-        for number in range(options.runs):
-            order = range(len(peers)) if number % 2 == 0 else reversed(range(len(peers)))
-            for index in order:
-                progress.say(f"{where}: run {number + 1} of {options.runs}, {kinds[index].name}")
-                rows[index]["runs"].append(peers[index].ask("run"))
-        others, steal = busy.since(sum(run["cpu"] for row in rows for run in row["runs"]))
-    finally:
-        for peer in peers:
-            peer.end()
-    for row in rows:
-        evaluate(row, rows, batch)
-    return {"threads": threads, "batch": batch, "rows": rows, "load": load, "cpus_of_others": others, "cpus_stolen": steal}
-
-
-def evaluate(row, rows, batch):
-    """Adds the figures of a row: per prompt, and beside torch round by round."""
-    walls = [run["wall"] / batch for run in row["runs"]]
-    row["seconds"] = statistics.median(walls)
-    row["best"] = min(walls)
-    row["cpu"] = statistics.median(run["cpu"] / batch for run in row["runs"])
-    row["major_faults"] = sum(run["major_faults"] for run in row["runs"])
-    row["gflops"] = FLOP_PER_PROMPT / row["seconds"] * 1e-9
-    row["beside"] = {}
-    for other in rows:
-        if other["kind"]["program"] == "torch" and other is not row:
-            ratios = [theirs["wall"] / ours["wall"] for ours, theirs in zip(row["runs"], other["runs"])]
-            row["beside"][other["name"]] = {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios),
-                                            "each": ratios}
-    reference = next((other for other in rows if other["name"] == "torch f32"), rows[0])
-    row["difference"] = distance(read_floats(row["saved"]), read_floats(reference["saved"]))
-    row["difference_from"] = reference["name"]
-
-
-def wrong_rows(cells):
-    return [f"{row['name']}, {cell['threads']} threads, batch {cell['batch']}: differs from torch f32 by "
-            f"{row['difference']:.1e} of the rms; the same weights in float32 give below {SAME_MODEL:.0e}"
-            for cell in cells for row in cell["rows"]
-            if row["name"] == "penult f32" and row["difference_from"] == "torch f32" and not row["difference"] < SAME_MODEL]
-
-
-def run_cold(options, places, threads, progress):
-    kinds = [kind for kind in kinds_of(1, options, False) if kind.kernels == "best"]
-    rows = [{"name": kind.name, "threads": threads, "starts": []} for kind in kinds]
-    for number in range(options.runs):
-        for row, kind in zip(rows, kinds) if number % 2 == 0 else reversed(list(zip(rows, kinds))):
-            progress.say(f"cold process, {threads} threads: start {number + 1} of {options.runs}, {kind.name}")
-            row["starts"].append(cold(places, kind, threads))
-    for row in rows:
-        row["median"] = {key: statistics.median(start[key] for start in row["starts"])
-                         for key in ("total", "load", "model_open", "run")}
-        sessions = [start["session_open"] for start in row["starts"] if start["session_open"] is not None]
-        row["median"]["session_open"] = statistics.median(sessions) if sessions else None
-    return rows
-
-
 def run_kernels(options, places, progress):
-    progress.say("kernels alone")
-    done = subprocess.run([str(places.build / "bench" / "kernels"), "--json", str(options.runs)], check=True,
-                          capture_output=True, text=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    rows = []
+    for name in ("kernels", "kernels_dnnl"):
+        tool = places.build / "bench" / name
+        if tool.exists():
+            progress.say(f"{name}: products alone")
+            done = subprocess.run([str(tool), "--json", str(options.runs)], check=True, capture_output=True, text=True,
+                                  env=places.environment())
+            rows += [json.loads(line) for line in done.stdout.splitlines()]
+    return rows
 
+
+# ---- options ------------------------------------------------------------------------------------------------------------
 
 def numbers(text):
     return [int(word) for word in text.split(",")]
@@ -198,60 +87,150 @@ def words(allowed):
     return parse
 
 
+PARTS = ("kernels", *contests.PARTS)
+PEERS = ("torch", "onnxruntime", "sdcpp", "tokenizers")
+
+
 def parse_options(arguments):
     parser = argparse.ArgumentParser(prog="bench.py", description=__doc__.split("\n")[0])
     parser.add_argument("--build", type=pathlib.Path, required=True, help="the build folder with penult.so and bench/")
-    parser.add_argument("--models", type=pathlib.Path, required=True, help="the folder with f32, f16 and bf16")
+    parser.add_argument("--models", type=pathlib.Path, required=True, help="the folder with f32, f16, bf16, f8 and onnx")
     parser.add_argument("--torch", default="", metavar="PYTHON", help="an interpreter with transformers and torch; "
                         "without it Penult runs alone")
+    parser.add_argument("--packages", default="", metavar="DIR", help="a folder with onnxruntime for that interpreter")
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--threads", type=numbers, default=[1, 2], help="default 1,2")
-    parser.add_argument("--batches", type=numbers, default=[1, 8], help="default 1,8")
-    parser.add_argument("--dtypes", type=words(("f32", "f16", "bf16")), default=["f32", "f16", "bf16"])
+    parser.add_argument("--threads", type=numbers, default=[1, 2], help="default 1,2; goals are measured with the most")
+    parser.add_argument("--batches", type=numbers, default=[1, 2, 4, 8], help="default 1,2,4,8")
+    parser.add_argument("--dtypes", type=words(("f32", "f16", "bf16", "f8")), default=["f32", "f16", "bf16", "f8"])
     parser.add_argument("--kernels", type=words(tuple(KERNELS)), default=["best", "avx2", "openblas"],
-                        help="Penult's kernel sets; those beside the best only at batch 1, unless --every")
-    parser.add_argument("--every", action="store_true")
-    parser.add_argument("--skip", type=words(("encode", "cold", "read", "kernels")), default=[], help="parts to leave out")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all figures, each run")
+                        help="Penult's kernel sets; those beside the best only with one prompt")
+    parser.add_argument("--mask", choices=("none", *MASKS), default="none", help="hold both sides to these instructions: Penult by "
+                        "its session's kernels, torch and oneDNN by the variables that they read")
+    parser.add_argument("--peers", type=words(PEERS), default=list(PEERS), help="default: all that are there")
+    parser.add_argument("--parts", type=words(PARTS), default=list(PARTS), help=f"default all: {','.join(PARTS)}")
+    parser.add_argument("--skip", type=words(PARTS), default=[], help="parts to leave out")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all figures, each run; what is there is not run again")
+    parser.add_argument("--minutes", type=float, default=0, help=f"stop before these are over, with exit status {GO_ON}; "
+                        "the same command goes on; needs --json")
     options = parser.parse_args(arguments)
     if options.runs < 1 or min(options.threads + options.batches) < 1:
         parser.error("runs, threads and batches are at least 1")
+    if options.minutes and not options.json:
+        parser.error("--minutes needs --json, which keeps what there is")
+    options.mask = "" if options.mask == "none" else options.mask
+    options.parts = [part for part in options.parts if part not in options.skip]
     return options
+
+
+def leave_out(options, places):
+    """Peers that are not there, and why: one sentence each."""
+    reasons = {}
+    if not options.torch:
+        reasons |= {name: "make bench runs it; this call has no --torch" for name in ("torch", "onnxruntime", "tokenizers")}
+    elif not options.packages or not (options.models / "onnx" / "complete").exists():
+        reasons["onnxruntime"] = "its packages or its model could not be made; see above"
+    if not (places.build / "bench" / "peer_sdcpp").exists():
+        reasons["sdcpp"] = "give a checkout of stable-diffusion.cpp with its submodule ggml: make bench SDCPP=DIR"
+    if options.mask:
+        reasons |= {name: "nothing masks it" for name in ("onnxruntime", "sdcpp") if name not in reasons}
+    options.left_out = {name: why for name, why in reasons.items() if name in options.peers}
+    options.peers = [name for name in options.peers if name not in reasons]
+
+
+def narrow(options, facts):
+    """Kernel sets that are the best one by another name here, or above a mask, are not run beside it."""
+    order = list(KERNELS)
+    top = goals.level(facts)
+    highest = order.index(top) if top in order else len(order)
+    options.kernels = [name for name in options.kernels if name == "best" or order.index(name) < highest]
+
+
+# ---- the figures ----------------------------------------------------------------------------------------------------------
+
+def identity(options, places):
+    """What two calls must have alike for the figures of one to go on in the other."""
+    return {"plugin": hashlib.sha256(places.plugin.read_bytes()).hexdigest(), "mask": options.mask,
+            "models": str(options.models.resolve())}
+
+
+def begin(options, places, arguments):
+    facts = {"machine": machine.describe(ROOT), "flop_per_prompt": FLOP_PER_PROMPT, "flop_products": FLOP_PRODUCTS,
+             "flop_attention": FLOP_ATTENTION, "contests": [], "kernels": [], "command": arguments,
+             "identity": identity(options, places), "mask": options.mask}
+    if options.json and options.json.exists():
+        kept = json.loads(options.json.read_text())
+        if kept.get("identity") != facts["identity"]:
+            raise PeerFailed(f"{options.json}: figures of another plugin, mask or folder of models; expected those of this one. "
+                             "Remove it, or name another file")
+        facts |= {"contests": kept["contests"], "kernels": kept["kernels"]}
+    return facts | {"runs": options.runs, "threads": options.threads, "batches": options.batches}
+
+
+def keep(options, facts):
+    facts["load_at_end"] = os.getloadavg()
+    facts["goals"] = goals.rows(facts)
+    if options.json:
+        fresh = options.json.with_suffix(".new")
+        fresh.write_text(json.dumps(facts, indent=1, default=str) + "\n")
+        fresh.replace(options.json)
+
+
+def state_of(facts, one):
+    """What there is of this contest; a contest of other peers than last time begins anew."""
+    for state in facts["contests"]:
+        if state["name"] == one.name:
+            if [row["name"] for row in state["rows"]] == [kind.name for kind in one.kinds]:
+                return state
+            facts["contests"].remove(state)
+            break
+    facts["contests"].append(contest.new_state(one))
+    return facts["contests"][-1]
+
+
+def runs_of(options, one):
+    goal = not one.name.startswith("encode/") or one.name.endswith("/1")
+    return options.runs if goal else min(options.runs, max(FEWER, options.runs // 3))
+
+
+def run_all(options, places, facts, progress, clock):
+    chosen = contests.chosen(options)
+    for weights in sorted({kind.weights for one in chosen for kind in one.kinds if kind.weights}):
+        progress.say(f"reading the {weights} file into the page cache")
+        warm(options.models / weights / "model.safetensors")
+    if "kernels" in options.parts:
+        facts["kernels"] = facts["kernels"] or run_kernels(options, places, progress)
+        progress.clear()
+        report.kernels(facts["kernels"])
+    for one in chosen:
+        state = state_of(facts, one)
+        try:
+            contest.run(one, state, runs_of(options, one), places, progress, clock)
+        finally:
+            progress.clear()
+            facts["contests"] = [kept for kept in facts["contests"] if kept["rows"][0]["runs"]]
+            keep(options, facts)
+        report.contest(state, FLOP_PER_PROMPT)
 
 
 def main(arguments):
     options = parse_options(arguments)
-    progress = Progress()
+    progress, clock = Progress(), contest.Clock(options.minutes)
     # a copy: whoever builds while the bench runs does not change what is measured
     plugin = options.build / "bench" / "penult.so"
     shutil.copyfile(options.build / "penult.so", plugin)
-    places = Places(options.build, options.models, plugin.resolve(), options.torch)
-    facts = {"machine": machine.describe(ROOT), "runs": options.runs, "flop_per_prompt": FLOP_PER_PROMPT,
-             "flop_products": FLOP_PRODUCTS, "flop_attention": FLOP_ATTENTION, "read": [], "cells": [], "cold": [],
-             "kernels": [], "command": arguments}
-    report.head(facts)
+    places = Places(options.build, options.models, plugin.resolve(), options.torch, options.packages, options.mask)
+    facts = None
     try:
-        for weights in sorted(set(options.dtypes) | ({"f32", "bf16"} if options.torch else set())):
-            progress.say(f"reading the {weights} file into the page cache")
-            warm(options.models / weights / "model.safetensors")
-        if "kernels" not in options.skip:
-            facts["kernels"] = run_kernels(options, places, progress)
-            progress.clear()
-            report.kernels(facts["kernels"])
-        for threads in options.threads:
-            if "read" not in options.skip:
-                facts["read"] += read_weights(options, places, threads)
-        progress.clear()
-        report.read(facts["read"])
-        for threads in options.threads:
-            for batch in options.batches if "encode" not in options.skip else []:
-                facts["cells"].append(run_cell(options, places, threads, batch, progress))
-                progress.clear()
-                report.cell(facts["cells"][-1], facts["read"])
-        if "cold" not in options.skip:
-            facts["cold"] = run_cold(options, places, max(options.threads), progress)
-        progress.clear()
-        report.cold(facts["cold"])
+        facts = begin(options, places, arguments)
+        leave_out(options, places)
+        narrow(options, facts)
+        options.arithmetics = places.arithmetics()
+        report.head(facts, options.left_out)
+        run_all(options, places, facts, progress, clock)
+    except contest.OutOfTime:
+        report.goals(facts["goals"])
+        print(f"bench: stopped before {options.minutes:g} minutes were over; the same command goes on where it was")
+        return GO_ON
     except (PeerFailed, OSError, subprocess.CalledProcessError) as error:
         progress.clear()
         print(f"bench: {error}\n{getattr(error, 'stderr', None) or ''}".strip(), file=sys.stderr)
@@ -259,15 +238,10 @@ def main(arguments):
     except KeyboardInterrupt:
         progress.clear()
         return 130
-    finally:  # also what there is when a later part fails
-        facts["load_at_end"] = os.getloadavg()
-        if options.json:
-            options.json.write_text(json.dumps(facts, indent=1, default=str) + "\n")
+    keep(options, facts)
+    report.goals(facts["goals"])
     report.foot(facts)
-    wrong = wrong_rows(facts["cells"])
-    for sentence in wrong:
-        print(f"WRONG: {sentence}")
-    return 1 if wrong else 0
+    return 0
 
 
 if __name__ == "__main__":

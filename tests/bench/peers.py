@@ -1,16 +1,24 @@
 """The processes of the bench: starting them, giving them their turn, and watching their memory.
 
-Knows the lines that peer_penult.c and peer_torch.py speak. Knows no table and no statistics.
+Knows the lines that the peers speak (peer_penult.c has them) and what each program wants to be told. Knows no table and no
+statistics.
 """
 import dataclasses
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import threading
 import time
 
 KERNELS = {"best": 0, "scalar": 1, "openblas": 2, "avx2": 3, "avx512": 4}
+# what holds the libraries to the instructions that a kernel set of ours has
+MASKS = {
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "ATEN_CPU_CAPABILITY": "avx512", "MKL_ENABLE_INSTRUCTIONS": "AVX512"},
+}
+HERE = pathlib.Path(__file__).parent
 
 
 class PeerFailed(Exception):
@@ -19,14 +27,33 @@ class PeerFailed(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """program: penult or torch; weights: of the file; kernels: of Penult"""
+    """program: penult, torch, onnxruntime, sdcpp, read (the floor), penult-tokens, tokenizers; weights: of the file; kernels and
+    arithmetic: of Penult; task: as peer_penult.c and peer_torch.py have it; label: a name, where the others would be one"""
     program: str
     weights: str
+    threads: int = 1
+    batch: int = 1
     kernels: str = "best"
+    arithmetic: str = "exact"
+    task: str = "encode"
+    label: str = ""
 
     @property
     def name(self):
-        return f"{self.program} {self.weights}" + (f" {self.kernels}" if self.kernels != "best" else "")
+        return self.label or " ".join([self.program, self.weights] + [self.kernels] * (self.kernels != "best")
+                                      + [f"fast {self.arithmetic}"] * (self.arithmetic != "exact"))
+
+
+def block_range(path):
+    """Where the block weights lie in the file: they are neighbours by name."""
+    with open(path, "rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        header = json.loads(file.read(size))
+    offsets = [value["data_offsets"] for name, value in header.items() if ".layers." in name]
+    begin, end = min(offset[0] for offset in offsets), max(offset[1] for offset in offsets)
+    if end - begin != sum(offset[1] - offset[0] for offset in offsets):
+        raise PeerFailed(f"{path}: other tensors lie between the block weights")
+    return 8 + size + begin, 8 + size + end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +61,42 @@ class Places:
     build: pathlib.Path
     models: pathlib.Path
     plugin: pathlib.Path
-    torch: str  # an interpreter, or ""
+    python: str  # an interpreter with transformers and torch, or ""
+    packages: str  # a folder with onnxruntime, or ""
+    mask: str
 
-    def command(self, kind, threads, batch):
-        model = str(self.models / kind.weights)
+    def command(self, kind):
+        model, threads, batch = str(self.models / kind.weights), str(kind.threads), str(kind.batch)
+        tools, tokens = self.build / "bench", self.build / "bench" / "tokens"
         if kind.program == "torch":
-            return [self.torch, str(pathlib.Path(__file__).with_name("peer_torch.py")), model, kind.weights, str(threads),
-                    str(batch)]
-        return [str(self.build / "bench" / "peer_penult"), str(self.plugin), model, str(threads), str(batch),
-                str(KERNELS[kind.kernels])]
+            return [self.python, str(HERE / "peer_torch.py"), model, kind.weights, threads, batch, kind.task]
+        if kind.program == "onnxruntime":
+            return [self.python, str(HERE / "peer_onnx.py"), str(self.models / "onnx"), threads, batch]
+        if kind.program == "sdcpp":
+            return [str(tools / "peer_sdcpp"), model, threads, batch]
+        if kind.program == "read":
+            path = self.models / kind.weights / "model.safetensors"
+            return [str(tools / "read_weights"), str(path), *map(str, block_range(path)), threads]
+        if kind.program == "tokenizers":
+            return [self.python, str(HERE / "peer_tokenizers.py"), str(tokens / "tokenizer" / "tokenizer.json"),
+                    str(tokens / "texts")]
+        if kind.program == "penult-tokens":
+            return [str(tools / "peer_tokenizer"), str(self.plugin), str(tokens / "tokenizer"), str(tokens / "texts")]
+        kernels = self.mask if self.mask and kind.kernels == "best" else kind.kernels
+        return [str(tools / "peer_penult"), str(self.plugin), model, threads, batch, str(KERNELS[kernels]), kind.task,
+                kind.arithmetic]
+
+    def environment(self):
+        """A torch that looks for the network would be timed for it."""
+        return {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+                "PYTHONDONTWRITEBYTECODE": "1", **({"PYTHONPATH": self.packages} if self.packages else {}),
+                **MASKS.get(self.mask, {})}
+
+    def arithmetics(self):
+        """The named arithmetics that Penult has beside the exact one."""
+        done = subprocess.run([str(self.build / "bench" / "peer_penult"), "--arithmetics"], check=True, capture_output=True,
+                              text=True)
+        return [name for name in done.stdout.split() if name != "exact"]
 
 
 def status_of(pid):
@@ -77,14 +131,12 @@ class Watch:
 
 
 class Peer:
-    def __init__(self, places, kind, threads, batch):
+    def __init__(self, places, kind):
         self.kind = kind
+        command, environment = places.command(kind), places.environment()
         self.began = time.monotonic()
-        # a torch that looks for the network would be timed for it
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error",
-                       "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        self.process = subprocess.Popen(places.command(kind, threads, batch), stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True, env=environment)
 
     def send(self, line):
         try:
@@ -121,9 +173,9 @@ class Peer:
         self.process.stderr.close()
 
 
-def prepare(places, kind, threads, batch, save_to):
+def prepare(places, kind, save_to):
     """(peer, what it said and took): opened and run once, the result saved."""
-    peer = Peer(places, kind, threads, batch)
+    peer = Peer(places, kind)
     watch = Watch(peer.process.pid)
     try:
         peer.hear("load")
@@ -140,9 +192,12 @@ def prepare(places, kind, threads, batch, save_to):
         raise
 
 
-def cold(places, kind, threads):
-    """Seconds from starting the process to its first result, and what it said on the way."""
-    peer = Peer(places, kind, threads, 1)
+WARM_RUNS = 3
+
+
+def cold(places, kind):
+    """Seconds from starting the process to its first result, what it said on the way, and the median of its next runs."""
+    peer = Peer(places, kind)
     peer.send("open")
     peer.send("run")
     peer.hear("load")
@@ -150,6 +205,7 @@ def cold(places, kind, threads):
     opened = peer.hear("open")
     first = peer.hear("run")
     total = time.monotonic() - peer.began
+    warm = sorted(peer.ask("run")["wall"] for _ in range(WARM_RUNS))[WARM_RUNS // 2]
     peer.end()
-    return {"total": total, "load": loaded, "model_open": opened["model_open"],
-            "session_open": opened.get("session_open"), "run": first["wall"], "major_faults": first["major_faults"]}
+    return {"total": total, "load": loaded, "model_open": opened["model_open"], "session_open": opened.get("session_open"),
+            "run": first["wall"], "warm": warm, "major_faults": first["major_faults"]}

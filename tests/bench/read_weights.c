@@ -1,10 +1,11 @@
 /* read_weights.c - how long it takes to read a range of a mapped file once, with 1 and more threads: the floor below which
  * no encoder that reads its weights from memory can go. Knows nothing of what the bytes are.
  *
- *     read_weights FILE BEGIN END THREADS RUNS      one line of JSON: seconds of each run
+ *     read_weights FILE BEGIN END THREADS
  *
- * "first" is the first pass over a fresh mapping, with the page faults of a cold process whose file is in the page cache;
- * "seconds" are passes over pages that are there already, as in every encode but the first. */
+ * A peer of the bench that speaks the lines of peer_penult.c: "open" maps the file, "run" reads the range once. The first run
+ * has the page faults of a cold process whose file is in the page cache; later ones find the pages there, as every encode
+ * but the first does. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -62,11 +63,12 @@ static double pass(struct part *parts, unsigned threads, uint64_t *sum) {
 
 int main(int argc, char **argv) {
     static struct part parts[THREADS_LIMIT];
-    if (argc != 6) {
-        fprintf(stderr, "usage: read_weights FILE BEGIN END THREADS RUNS\n");
+    char line[64];
+    if (argc != 5) {
+        fprintf(stderr, "usage: read_weights FILE BEGIN END THREADS\n");
         return 2;
     }
-    size_t begin = strtoul(argv[2], NULL, 10), end = strtoul(argv[3], NULL, 10), runs = strtoul(argv[5], NULL, 10);
+    size_t begin = strtoul(argv[2], NULL, 10), end = strtoul(argv[3], NULL, 10);
     unsigned long threads = strtoul(argv[4], NULL, 10);
     int file = open(argv[1], O_RDONLY | O_CLOEXEC);
     off_t size = file < 0 ? -1 : lseek(file, 0, SEEK_END);
@@ -84,11 +86,21 @@ int main(int argc, char **argv) {
         size_t from = lines * i / threads, to = lines * (i + 1) / threads;
         parts[i] = (struct part){.from = bytes + begin + from * LINE, .lines = to - from};
     }
-    uint64_t sum = 0;
-    printf("{\"bytes\": %zu, \"threads\": %lu, \"first\": %.6f, \"seconds\": [", lines * LINE, threads,
-           pass(parts, (unsigned)threads, &sum));
-    for (size_t i = 0; i < runs; i++)
-        printf("%s%.6f", i ? ", " : "", pass(parts, (unsigned)threads, &sum));
-    printf("], \"sum\": \"%016llx\"}\n", (unsigned long long)sum);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    puts("{\"did\": \"load\"}");
+    while (fgets(line, sizeof line, stdin)) {
+        if (strcmp(line, "open\n") == 0) {
+            printf("{\"did\": \"open\", \"bytes\": %zu}\n", lines * LINE);
+            continue;
+        }
+        uint64_t sum = 0;
+        double wall = pass(parts, (unsigned)threads, &sum);
+        if (wall < 0) {
+            fprintf(stderr, "read_weights: no thread could be made\n");
+            return 1;
+        }
+        printf("{\"did\": \"run\", \"wall\": %.6f, \"cpu\": 0, \"major_faults\": 0, \"sum\": \"%016llx\"}\n", wall,
+               (unsigned long long)sum);
+    }
     return 0;
 }
