@@ -67,16 +67,19 @@ static void embed_chunk(struct worker *worker, size_t unit, void *context) {
         embed_row(pass, prompt, token, worker->scratch);
 }
 
-/* Lanes behind the last row of all, or of a whole prompt: nobody reads them, but what an earlier pass left must not grow. */
+/* Lanes behind the last row: nobody reads them, but what an earlier pass left there must not grow from pass to pass. */
+static void clear_behind(float *packed, size_t width, size_t end) {
+    for (size_t row = end; row % LANES; row++)
+        for (size_t k = 0; k < width; k++)
+            packed[packed_at(row, width) + k * LANES] = 0;
+}
+
 static void clear_lanes(struct text_pass *pass) {
     size_t width = pass->weights->geometry.width;
     for (size_t b = 0; b < pass->batch; b++) {
         size_t end = pass->rows[b].first + pass->rows[b].count;
-        if (!pass->kernels->whole_prompts && end != pass->row_count)
-            continue;
-        for (size_t row = end; row % LANES; row++)
-            for (size_t k = 0; k < width; k++)
-                pass->x[packed_at(row, width) + k * LANES] = 0;
+        if (pass->kernels->whole_prompts || end == pass->row_count)
+            clear_behind(pass->x, width, end);
     }
 }
 
@@ -147,5 +150,7 @@ static void take_end(struct worker *worker, size_t prompt, void *context) {
 
 void rows_take_ends(struct worker *worker, struct text_pass *pass, int both) {
     struct ends op = {pass, both};
+    if (worker->index == 0 && !pass->kernels->whole_prompts)
+        clear_behind(pass->ends_x, pass->weights->geometry.width, pass->batch);
     worker_each(worker, pass->batch, take_end, &op);
 }

@@ -248,7 +248,7 @@ VALUE(PENULT_KERNELS_AVX512, 4)
 VALUE(PENULT_KERNELS_AMX, 5)
 VALUE(PENULT_ARITHMETIC_EXACT, 0)
 VALUE(PENULT_ARITHMETIC_BF16, 1)
-VALUE(PENULT_ABI_VERSION, 3)
+VALUE(PENULT_ABI_VERSION, 4)
 
 /* Offsets say nothing of parameters, so each slot is assigned to a pointer of the pinned type: another type is an error
  * in C++, and in C under -Werror. Never called. */

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-KERNELS = {"best": 0, "scalar": 1, "openblas": 2, "avx2": 3, "avx512": 4}
+KERNELS = {"best": 0, "scalar": 1, "openblas": 2, "avx2": 3, "avx512": 4, "amx": 5}
 # what holds the libraries to the instructions that a kernel set of ours has
 MASKS = {
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},

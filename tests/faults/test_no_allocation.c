@@ -20,7 +20,7 @@ static const struct {
     uint32_t kernels;
     const char *name;
 } sets[] = {{0, "best"}, {PENULT_KERNELS_SCALAR, "scalar"}, {PENULT_KERNELS_OPENBLAS, "openblas"},
-    {PENULT_KERNELS_AVX2, "avx2"}, {PENULT_KERNELS_AVX512, "avx512"}};
+    {PENULT_KERNELS_AVX2, "avx2"}, {PENULT_KERNELS_AVX512, "avx512"}, {PENULT_KERNELS_AMX, "amx"}};
 
 static int32_t cancel(void *user, const penult_progress *progress) {
     (void)progress;

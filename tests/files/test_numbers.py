@@ -30,7 +30,7 @@ G = weights.Geometry(name="tiny", vocabulary=50, width=32, heads=2, layers=2, ml
                      start_id=48, end_id=49, pad_id=49, last_rms=1.0, context=16)
 IDS = np.array([[48, 3, 17, 3, 29, 49, 5, 6, 49, 49]], np.int32)
 END, UNUSED_ID, UNUSED_ROW = 5, 40, 12
-KERNELS = ("scalar", "openblas", "avx2", "avx512")
+KERNELS = ("scalar", "openblas", "avx2", "avx512", "amx")
 # what Session.encode is asked for -> what numpy_block.py calls it
 OUTPUTS = {0: "hidden 0", 1: "hidden 1", 2: "hidden 2", (-1, True): "last", "raw": "pooled raw",
            "projected": "pooled projected", "normalised": "pooled normalised"}

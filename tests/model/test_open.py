@@ -297,7 +297,7 @@ def bits_do_not_depend_on_batch_threads_or_outputs():
     """For every kernel set: one prompt's bits are its own, whoever else is in the request and whatever else is asked."""
     prompts = ["a photo of a cat", "", "caf\u00e9, 8k!", "x " * 90, "a castle at dawn", "b", "c d", "e f g"]
     with opens(MODEL) as model:
-        for kernels in ("scalar", "openblas", "avx2", "avx512"):
+        for kernels in ("scalar", "openblas", "avx2", "avx512", "amx"):
             with penult.Session(model, threads=1, kernels=kernels) as session:
                 alone = [session.encode(p, layers=(-2, -1, 0), pooled=ALL) for p in prompts]
             for threads in (1, 2, 3, 5):
@@ -338,14 +338,14 @@ def a_session_uses_the_kernels_it_was_told_to():
     """The sets add in different orders, so a session that ignored the parameter would give the same bits four times."""
     with opens(MODEL) as model:
         results = []
-        for kernels in ("scalar", "openblas", "avx2", "avx512", "best"):
+        for kernels in ("scalar", "openblas", "avx2", "avx512", "amx", "best"):
             with penult.Session(model, kernels=kernels) as session:
                 results.append(session.encode("a photo of a cat").hidden[-2])
         for result in results[1:]:
             assert np.abs(result - results[0]).max() < 1e-3 * np.abs(results[0]).max()
         assert len({result.tobytes() for result in results[:2]}) == 2
-        top = {"avx512": 3, "avx2": 2}.get(model.info.kernels, 1 if "openblas" in model.info.kernels else 0)
-        assert results[4].tobytes() == results[top].tobytes()
+        top = {"amx": 4, "avx512": 3, "avx2": 2}.get(model.info.kernels, 1 if "openblas" in model.info.kernels else 0)
+        assert results[5].tobytes() == results[top].tobytes()
         assert raises(ValueError, lambda: penult.Session(model, kernels="sse"), "sse")
 
 

@@ -18,8 +18,8 @@ def row(result, index):
 def kernel_sets(model):
     """What this CPU can run, lowest first, by the names of Session's kernels. OpenBLAS is taken to be there; `differ`
     finds out."""
-    sets = ("scalar", "openblas", "avx2", "avx512")
-    best = {"avx512": 4, "avx2": 3}.get(model.info.kernels, 2)
+    sets = ("scalar", "openblas", "avx2", "avx512", "amx")
+    best = {"amx": 5, "avx512": 4, "avx2": 3}.get(model.info.kernels, 2)
     return sets[:best]
 
 
