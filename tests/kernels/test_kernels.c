@@ -1,6 +1,7 @@
 /* test_kernels.c - protects the product: `linear` of every table, at awkward shapes, from misaligned weights of each type, with
  * guards around the results, against double. The bound is the one that summation in any order obeys:
  * depth * 2^-24 * sum |x w| (Higham 2002, 3.1), so a kernel that drops, doubles or misplaces a single product fails. */
+#include <errno.h>
 #include <time.h>
 
 #include "table.h"
@@ -259,6 +260,16 @@ static void the_chosen_table_passed_its_check(void **state) {
     printf("# %s\n", kernels.name);
 }
 
+/* Where there is no AMX there is no permission for it either, and asking leaves errno. */
+static void a_cpu_without_amx_gives_none(void **state) {
+    (void)state;
+    if (cpu_features() & CPU_AMX)
+        return;
+    errno = 77;
+    assert_int_equal(cpu_take_amx(), 0);
+    assert_int_equal(errno, 77);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_of_every_table),
@@ -267,6 +278,7 @@ int main(void) {
         cmocka_unit_test(scratch_is_enough_for_fewer_groups),
         cmocka_unit_test(denormal_weights_are_not_slow),
         cmocka_unit_test(the_chosen_table_passed_its_check),
+        cmocka_unit_test(a_cpu_without_amx_gives_none),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }
