@@ -60,13 +60,6 @@ static void embed_row(struct text_pass *pass, size_t prompt, size_t token, float
         x[k * LANES] = row[k] + position[k];
 }
 
-static void embed_chunk(struct worker *worker, size_t unit, void *context) {
-    struct text_pass *pass = context;
-    size_t prompt = unit / chunks(pass), begin = unit % chunks(pass) * LANES;
-    for (size_t token = begin; token < pass->rows[prompt].count && token < begin + LANES; token++)
-        embed_row(pass, prompt, token, worker->scratch);
-}
-
 /* Lanes behind the last row: nobody reads them, but what an earlier pass left there must not grow from pass to pass. */
 static void clear_behind(float *packed, size_t width, size_t end) {
     for (size_t row = end; row % LANES; row++)
@@ -83,10 +76,20 @@ static void clear_lanes(struct text_pass *pass) {
     }
 }
 
-void rows_embed(struct worker *worker, struct text_pass *pass) {
-    worker_each(worker, pass->batch * chunks(pass), embed_chunk, pass);
-    if (worker->index == 0)
+/* One unit more than there are chunks clears. */
+static void embed_chunk(struct worker *worker, size_t unit, void *context) {
+    struct text_pass *pass = context;
+    size_t prompt = unit / chunks(pass), begin = unit % chunks(pass) * LANES;
+    if (prompt == pass->batch) {
         clear_lanes(pass);
+        return;
+    }
+    for (size_t token = begin; token < pass->rows[prompt].count && token < begin + LANES; token++)
+        embed_row(pass, prompt, token, worker->scratch);
+}
+
+void rows_embed(struct worker *worker, struct text_pass *pass) {
+    worker_each(worker, pass->batch * chunks(pass) + 1, embed_chunk, pass);
 }
 
 /* ---- out ---- */
@@ -137,9 +140,11 @@ static void take_end(struct worker *worker, size_t prompt, void *context) {
     const struct ends *op = context;
     struct text_pass *pass = op->pass;
     size_t width = pass->weights->geometry.width;
-    size_t to = packed_at(rows_end(pass, prompt), width);
+    size_t to = packed_at(rows_end(pass, prompt), width); /* of one prompt more than there are: that unit clears */
     (void)worker;
-    if (pass->rows[prompt].count == 0)
+    if (prompt == pass->batch && !pass->kernels->whole_prompts)
+        clear_behind(pass->ends_x, width, pass->batch);
+    if (prompt == pass->batch || pass->rows[prompt].count == 0)
         return;
     size_t from = packed_at(pass->rows[prompt].first + pass->end[prompt], width);
     for (size_t k = 0; k < width; k++)
@@ -150,7 +155,5 @@ static void take_end(struct worker *worker, size_t prompt, void *context) {
 
 void rows_take_ends(struct worker *worker, struct text_pass *pass, int both) {
     struct ends op = {pass, both};
-    if (worker->index == 0 && !pass->kernels->whole_prompts)
-        clear_behind(pass->ends_x, pass->weights->geometry.width, pass->batch);
-    worker_each(worker, pass->batch, take_end, &op);
+    worker_each(worker, pass->batch + 1, take_end, &op);
 }
