@@ -80,4 +80,8 @@ extern const size_t misuse_encode_test_count;
 extern const struct CMUnitTest misuse_life_tests[];
 extern const size_t misuse_life_test_count;
 
+/* Runs `child` in a forked process, for at most ten seconds, and gives its result, or one of these. */
+enum { CHILD_HANGS = -1, CHILD_CRASHED = -2 };
+int in_a_child(int (*child)(void *context), void *context);
+
 #endif

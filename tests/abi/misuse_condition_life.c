@@ -6,8 +6,6 @@
  */
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -283,29 +281,8 @@ static void numbers_that_are_none(void **state) {
 
 /* ---- forking ------------------------------------------------------------------------------------------------ */
 
-enum { HANGS = -1, CRASHED = -2 };
-
-static int in_a_child(int (*child)(struct conditioning *), struct conditioning *c) {
-    const pid_t process = fork();
-    if (process == 0) {
-        _exit(child(c));
-    }
-    for (int tenth = 0; process > 0 && tenth < 100; tenth++) {
-        int status;
-        const struct timespec pause = {.tv_nsec = 100000000};
-        if (waitpid(process, &status, WNOHANG) == process) {
-            return WIFEXITED(status) ? WEXITSTATUS(status) : CRASHED;
-        }
-        nanosleep(&pause, NULL);
-    }
-    if (process > 0) {
-        kill(process, SIGKILL);
-        waitpid(process, NULL, 0);
-    }
-    return HANGS;
-}
-
-static int use_in_the_child(struct conditioning *c) {
+static int use_in_the_child(void *context) {
+    struct conditioning *c = context;
     penult_error error;
     error_fill(&error);
     if (conditioning_run(c, &error) != PENULT_E_WRONG_PROCESS || strstr(error.message, "fork") == NULL) {

@@ -6,8 +6,6 @@
  */
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -235,30 +233,8 @@ static void sessions_on_threads(void **state) {
 
 /* ---- forking ------------------------------------------------------------------------------------------------ */
 
-enum { HANGS = -1, CRASHED = -2 };
-
-/* Runs `child` in a forked process and gives its result, within ten seconds. */
-static int in_a_child(int (*child)(struct encode *), struct encode *encode) {
-    const pid_t process = fork();
-    if (process == 0) {
-        _exit(child(encode));
-    }
-    for (int tenth = 0; process > 0 && tenth < 100; tenth++) {
-        int status;
-        const struct timespec pause = {.tv_nsec = 100000000};
-        if (waitpid(process, &status, WNOHANG) == process) {
-            return WIFEXITED(status) ? WEXITSTATUS(status) : CRASHED;
-        }
-        nanosleep(&pause, NULL);
-    }
-    if (process > 0) {
-        kill(process, SIGKILL);
-        waitpid(process, NULL, 0);
-    }
-    return HANGS;
-}
-
-static int use_in_the_child(struct encode *e) {
+static int use_in_the_child(void *context) {
+    struct encode *e = context;
     penult_error error;
     error_fill(&error);
     if (encode_run(e, &error) != PENULT_E_WRONG_PROCESS || error.status != PENULT_E_WRONG_PROCESS) {
