@@ -103,6 +103,14 @@ static void tile_of(size_t columns, size_t groups, const float *x, size_t group_
     }
 }
 
+/* A row's block is a few hundred bytes and the next one a page away: the CPU does not see it coming. */
+static void fetch_row(const unsigned char *row, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(row + i);
+}
+
+#define ROWS_AHEAD 4
+
 /* A panel's block of weights as float32, and how far apart its rows are. */
 static const unsigned char *weights_of(const struct kernels *kernels, const struct linear *op, size_t from, size_t depth,
                                        float *scratch, size_t *pitch) {
@@ -111,11 +119,14 @@ static const unsigned char *weights_of(const struct kernels *kernels, const stru
         *pitch = op->weight_pitch;
         return weight;
     }
+    const float scale = op->scale; /* of its own: for all the compiler knows a row could change op's */
     for (size_t column = 0; column < op->columns; column++) {
         float *row = scratch + column * DEPTH_BLOCK;
+        if (column + ROWS_AHEAD < op->columns)
+            fetch_row(weight + (column + ROWS_AHEAD) * op->weight_pitch, depth * (dtype_bits(op->dtype) / 8));
         widen(weight + column * op->weight_pitch, op->dtype, row, depth);
-        for (size_t k = 0; op->scale != 0 && k < depth; k++)
-            row[k] *= op->scale;
+        for (size_t k = 0; scale != 0 && k < depth; k++)
+            row[k] *= scale;
         bf16_round_row(kernels, op, row, depth);
     }
     *pitch = DEPTH_BLOCK * sizeof *scratch;

@@ -117,8 +117,9 @@ static void linear(const struct kernels *kernels, const struct linear *op, void 
     float *product = (float *)(void *)(total + sums), *x = product + sums, *panel = x + rows * DEPTH_BLOCK;
     for (size_t column = 0; column < op->columns; column++)
         kernels->widen(op->weight + column * op->weight_pitch, op->dtype, panel + column * op->depth, op->depth);
-    for (size_t i = 0; op->scale != 0 && i < op->columns * op->depth; i++)
-        panel[i] *= op->scale;
+    const float scale = op->scale;
+    for (size_t i = 0; scale != 0 && i < op->columns * op->depth; i++)
+        panel[i] *= scale;
     bf16_round_row(kernels, op, panel, op->columns * op->depth);
     for (size_t group = 0; group < op->groups; group += op->run) {
         memset(total, 0, sums * sizeof *total);

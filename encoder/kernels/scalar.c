@@ -99,11 +99,12 @@ static void dot(const float *x, const float *weight, size_t depth, double *total
 
 static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
     const float *rows = op->prepared ? op->prepared : op->x;
+    const float scale = op->scale;
     float *weight = scratch;
     for (size_t column = 0; column < op->columns; column++) {
         widen(op->weight + column * op->weight_pitch, op->dtype, weight, op->depth);
-        for (size_t k = 0; op->scale != 0 && k < op->depth; k++)
-            weight[k] *= op->scale;
+        for (size_t k = 0; scale != 0 && k < op->depth; k++)
+            weight[k] *= scale;
         bf16_round_row(kernels, op, weight, op->depth);
         for (size_t group = 0; group < op->groups; group++) {
             double total[LANES];
