@@ -27,7 +27,8 @@ $(B)/tests/%: tests/%.c $(ENGINE_OBJECTS)
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(TEST_CFLAGS) $(CFLAGS) -o $@ $(filter %.c %.o,$^) $(BLAS_LINK) $(UTF8PROC) -lcmocka -lm $(LDFLAGS)
 
-$(B)/tests/unit/test_out_of_memory: LDFLAGS += -Wl,--wrap=memory_array,--wrap=memory_resize
+$(B)/tests/unit/test_out_of_memory: LDFLAGS += -Wl,--wrap=memory_array,--wrap=memory_resize,--wrap=memory_pages
+$(B)/tests/unit/test_out_of_memory: $(PLUGIN_OBJECTS)
 
 -include $(UNIT_TESTS:=.d)
 

@@ -1,12 +1,14 @@
 /* test_out_of_memory.c - protects every branch that is taken when memory is refused while files are read: each call of
- * memory_array and memory_resize in turn, by the linker's --wrap, in this process, where sanitizers see leaks and gcov sees
- * branches. tests/faults does the same to the plugin as it is, below malloc and mmap. Uses samples/model. */
+ * memory_array, memory_resize and memory_pages in turn, by the linker's --wrap, in this process, where sanitizers see leaks and
+ * gcov sees branches; in the engine, and through the plugin's functions, which are linked in. tests/faults does the same to the
+ * plugin as it is, below malloc and mmap. Uses samples/model. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../api/penult_condition.h"
 #include "../../encoder/base/memory.h"
 #include "../../encoder/clip.h"
 #include "../../encoder/format/shards.h"
@@ -16,6 +18,8 @@ void *__real_memory_array(size_t count, size_t size);
 void *__real_memory_resize(void *block, size_t count, size_t size);
 void *__wrap_memory_array(size_t count, size_t size);
 void *__wrap_memory_resize(void *block, size_t count, size_t size);
+void *__real_memory_pages(size_t bytes, size_t align, enum memory_backing backing);
+void *__wrap_memory_pages(size_t bytes, size_t align, enum memory_backing backing);
 
 static unsigned calls, refused; /* the number of the call that gets nothing; 0: none */
 
@@ -29,6 +33,10 @@ void *__wrap_memory_array(size_t count, size_t size) {
 
 void *__wrap_memory_resize(void *block, size_t count, size_t size) {
     return is_refused() ? NULL : __real_memory_resize(block, count, size);
+}
+
+void *__wrap_memory_pages(size_t bytes, size_t align, enum memory_backing backing) {
+    return is_refused() ? NULL : __real_memory_pages(bytes, align, backing);
 }
 
 static struct fault fault;
@@ -131,11 +139,72 @@ static void a_model_in_shards(void **state) {
     assert_int_equal(rmdir(root), 0);
 }
 
+/* ---- through the ABI ---- */
+
+static const penult_api *api;
+
+static int told(int32_t status, const penult_error *error) {
+    memcpy(fault.message, error->message, sizeof fault.message < sizeof error->message ? sizeof fault.message : sizeof error->message);
+    fault.message[sizeof fault.message - 1] = 0;
+    return status == PENULT_E_NO_MEMORY ? FAULT_NO_MEMORY : status;
+}
+
+/* A model, its tokens, a session, an encode, and all of it given back. */
+static int use_a_model(void) {
+    penult_error error;
+    penult_open_params open = {.struct_size = sizeof open, .path = "samples/model"};
+    penult_session_params params = {.struct_size = sizeof params, .threads = 1, .max_text_bytes = 64};
+    penult_token_request tokens = {.struct_size = sizeof tokens, .text = "a cat", .text_bytes = 5};
+    penult_token_result result = {.struct_size = sizeof result};
+    penult_model *model = NULL;
+    penult_session *session = NULL;
+    int32_t status = api->model_open(&open, &model, &error);
+    for (uint32_t flags = 0; !status && flags < 2; flags++) {
+        tokens.flags = flags ? PENULT_TOKENS_BODY : 0;
+        status = api->tokenize(model, &tokens, &result, &error);
+    }
+    if (!status)
+        status = api->session_open(model, &params, &session, &error);
+    if (!status)
+        api->session_close(session);
+    if (model)
+        api->model_close(model);
+    return told(status, &error);
+}
+
+static int use_a_pipeline(void) {
+    const penult_condition_api *condition = api->extension(PENULT_CONDITION);
+    penult_error error;
+    penult_open_params open = {.struct_size = sizeof open, .path = "samples/model"};
+    penult_model *model = NULL;
+    penult_pipeline *pipeline = NULL;
+    int32_t status = api->model_open(&open, &model, &error);
+    penult_named_model named = {"clip_l", model};
+    penult_pipeline_params params = {.struct_size = sizeof params, .recipe = "sd1", .model_count = 1, .model_stride = sizeof named,
+                                     .models = &named, .threads = 1, .max_windows = 2, .max_text_bytes = 64};
+    if (!status)
+        status = condition->pipeline_open(&params, &pipeline, &error);
+    if (!status)
+        condition->pipeline_close(pipeline);
+    if (model)
+        api->model_close(model);
+    return told(status, &error);
+}
+
+static void the_api(void **state) {
+    (void)state;
+    api = penult_entry()->get_api(PENULT_ABI_VERSION);
+    assert_non_null(api);
+    assert_true(refuse_each(use_a_model) > 25);
+    assert_true(refuse_each(use_a_pipeline) > 25);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_index),
         cmocka_unit_test(a_model),
         cmocka_unit_test(a_model_in_shards),
+        cmocka_unit_test(the_api),
     };
     return cmocka_run_group_tests_name("out of memory", tests, NULL, NULL);
 }
