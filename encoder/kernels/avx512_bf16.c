@@ -6,6 +6,7 @@
 
 #define TILE_COLUMNS 13 /* a panel of 64 is 5 tiles; 13 x 2 sums, 2 of x and 1 weight fill 29 of 32 registers */
 #define TILE_GROUPS 2
+#define TILE_REST (KERNEL_PANEL % TILE_COLUMNS)
 
 static void prepare(const struct kernels *kernels, const float *x, size_t depth, void *to) {
     (void)kernels;
@@ -54,33 +55,25 @@ static inline __attribute__((always_inline)) void tile(const size_t columns, con
         }
 }
 
-#define TILE_CASE(n)                                                                                                  \
-    case (n):                                                                                                         \
-        if (groups == 1)                                                                                              \
-            tile(n, 1, x, group_pitch, weight, pitch, pairs, total);                                                  \
-        else                                                                                                          \
-            tile(n, TILE_GROUPS, x, group_pitch, weight, pitch, pairs, total);                                        \
-        break
+static size_t tile_columns(size_t left) {
+    return left >= TILE_COLUMNS ? TILE_COLUMNS : left >= TILE_REST ? TILE_REST : 1;
+}
 
+/* `columns` is what tile_columns said, `groups` 1 or TILE_GROUPS: gemm.h */
 static void tile_of(size_t columns, size_t groups, const unsigned char *x, size_t group_pitch, const unsigned char *weight,
                     size_t pitch, size_t pairs, double *total) {
-    switch (columns) {
-        TILE_CASE(1);
-        TILE_CASE(2);
-        TILE_CASE(3);
-        TILE_CASE(4);
-        TILE_CASE(5);
-        TILE_CASE(6);
-        TILE_CASE(7);
-        TILE_CASE(8);
-        TILE_CASE(9);
-        TILE_CASE(10);
-        TILE_CASE(11);
-        TILE_CASE(12);
-        TILE_CASE(13);
-    default:
-        break;
-    }
+    if (columns == TILE_COLUMNS && groups == TILE_GROUPS)
+        tile(TILE_COLUMNS, TILE_GROUPS, x, group_pitch, weight, pitch, pairs, total);
+    else if (columns == TILE_COLUMNS)
+        tile(TILE_COLUMNS, 1, x, group_pitch, weight, pitch, pairs, total);
+    else if (columns == TILE_REST && groups == TILE_GROUPS)
+        tile(TILE_REST, TILE_GROUPS, x, group_pitch, weight, pitch, pairs, total);
+    else if (columns == TILE_REST)
+        tile(TILE_REST, 1, x, group_pitch, weight, pitch, pairs, total);
+    else if (groups == TILE_GROUPS)
+        tile(1, TILE_GROUPS, x, group_pitch, weight, pitch, pairs, total);
+    else
+        tile(1, 1, x, group_pitch, weight, pitch, pairs, total);
 }
 
 /* A file's bfloat16 is used where it lies, if a row's block is whole pairs. */
@@ -107,9 +100,11 @@ static void multiply(const struct kernels *kernels, const struct linear *op, siz
         for (size_t g = 0; g < count;) {
             size_t groups = count - g < TILE_GROUPS ? 1 : TILE_GROUPS;
             const unsigned char *x = (const unsigned char *)op->prepared + (first + g) * group_pitch + from * LANES * sizeof(uint16_t);
-            for (size_t column = 0; column < op->columns; column += TILE_COLUMNS)
-                tile_of(least(TILE_COLUMNS, op->columns - column), groups, x, group_pitch, weight + column * pitch, pitch,
-                        (depth + 1) / 2, total + (g * KERNEL_PANEL + column) * LANES);
+            for (size_t column = 0, columns; column < op->columns; column += columns) {
+                columns = tile_columns(op->columns - column);
+                tile_of(columns, groups, x, group_pitch, weight + column * pitch, pitch, (depth + 1) / 2,
+                        total + (g * KERNEL_PANEL + column) * LANES);
+            }
             g += groups;
         }
     }

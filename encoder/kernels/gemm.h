@@ -23,6 +23,7 @@
 #define RUN_GROUPS 40   /* groups, of several prompts, that one widened block serves */
 #define GROUP_VECTORS (LANES / V)
 #define TILE_VECTORS (TILE_GROUPS * GROUP_VECTORS)
+#define TILE_REST (KERNEL_PANEL % TILE_COLUMNS)
 
 _Static_assert(LANES % V == 0, "a group is whole vectors");
 _Static_assert(DEPTH_BLOCK % CHAIN == 0, "a block is whole chains");
@@ -73,34 +74,27 @@ static inline __attribute__((always_inline)) void tile(const size_t columns, con
                 total[(g * KERNEL_PANEL + r) * LANES + i] += (double)block[r][g * LANES + i];
 }
 
-#define TILE_CASE(n)                                                                                                  \
-    case (n):                                                                                                         \
-        if ((n) <= TILE_COLUMNS && groups == 1)                                                                       \
-            tile((n) <= TILE_COLUMNS ? (n) : 1, 1, x, group_pitch, weight, pitch, depth, total);                      \
-        else if ((n) <= TILE_COLUMNS)                                                                                 \
-            tile((n) <= TILE_COLUMNS ? (n) : 1, TILE_GROUPS, x, group_pitch, weight, pitch, depth, total);            \
-        break
+/* How many of the columns that are left the next tile takes: as many as a tile has, what is left of a whole panel then, or one. Three
+ * shapes, each built for itself. */
+static size_t tile_columns(size_t left) {
+    return left >= TILE_COLUMNS ? TILE_COLUMNS : left >= TILE_REST ? TILE_REST : 1;
+}
 
-/* `groups` is 1 or TILE_GROUPS */
+/* `columns` is what tile_columns said, `groups` 1 or TILE_GROUPS */
 static void tile_of(size_t columns, size_t groups, const float *x, size_t group_pitch, const unsigned char *weight,
                     size_t pitch, size_t depth, double *total) {
-    switch (columns) {
-        TILE_CASE(1);
-        TILE_CASE(2);
-        TILE_CASE(3);
-        TILE_CASE(4);
-        TILE_CASE(5);
-        TILE_CASE(6);
-        TILE_CASE(7);
-        TILE_CASE(8);
-        TILE_CASE(9);
-        TILE_CASE(10);
-        TILE_CASE(11);
-        TILE_CASE(12);
-        TILE_CASE(13);
-    default:
-        break;
-    }
+    if (columns == TILE_COLUMNS && groups == TILE_GROUPS)
+        tile(TILE_COLUMNS, TILE_GROUPS, x, group_pitch, weight, pitch, depth, total);
+    else if (columns == TILE_COLUMNS)
+        tile(TILE_COLUMNS, 1, x, group_pitch, weight, pitch, depth, total);
+    else if (columns == TILE_REST && groups == TILE_GROUPS)
+        tile(TILE_REST, TILE_GROUPS, x, group_pitch, weight, pitch, depth, total);
+    else if (columns == TILE_REST)
+        tile(TILE_REST, 1, x, group_pitch, weight, pitch, depth, total);
+    else if (groups == TILE_GROUPS)
+        tile(1, TILE_GROUPS, x, group_pitch, weight, pitch, depth, total);
+    else
+        tile(1, 1, x, group_pitch, weight, pitch, depth, total);
 }
 
 /* A row's block is a few hundred bytes and the next one a page away: the CPU does not see it coming. */
@@ -144,9 +138,11 @@ static void multiply(const struct kernels *kernels, const struct linear *op, siz
         for (size_t g = 0; g < count;) {
             size_t groups = count - g < TILE_GROUPS ? 1 : TILE_GROUPS;
             const float *x = rows + (first + g) * group_pitch + from * LANES;
-            for (size_t column = 0; column < op->columns; column += TILE_COLUMNS)
-                tile_of(least(TILE_COLUMNS, op->columns - column), groups, x, group_pitch, weight + column * pitch, pitch,
-                        depth, total + (g * KERNEL_PANEL + column) * LANES);
+            for (size_t column = 0, columns; column < op->columns; column += columns) {
+                columns = tile_columns(op->columns - column);
+                tile_of(columns, groups, x, group_pitch, weight + column * pitch, pitch, depth,
+                        total + (g * KERNEL_PANEL + column) * LANES);
+            }
             g += groups;
         }
     }
