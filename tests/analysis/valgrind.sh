@@ -5,18 +5,20 @@
 set -u
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --track-fds=yes --fair-sched=yes \
+# shellcheck disable=SC2016 # the inner shell's own number, which valgrind keeps
+sh -c 'echo $$ >"$1"; shift; exec "$@"' sh "$log" valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --track-fds=yes --fair-sched=yes \
     --log-file="$log.%p" "$@"
 status=$?
+own=$log.$(cat "$log")
+# A program's own three streams and what it inherited are not its leaks; nor is what its forked children still had.
+left=$(grep -A 1 'Open file descriptor [0-9]*:' "$own" | grep -v -e '^--$' | paste - - |
+    grep -v -e '<inherited from parent>' -e 'descriptor [012]:')
 cat "$log".* >"$log"
 # A child that ends by a signal has no exit status of memcheck's: what it said counts all the same, but for what it lost: that is
 # what glibc keeps for its parent's threads, which a fork leaves behind.
 if [ "$status" = 0 ] && grep -q -e 'Invalid ' -e 'uninitialised' -e 'Mismatched' "$log"; then
     status=99
 fi
-# A program's own three streams and what it inherited are not its leaks.
-left=$(grep -A 1 'Open file descriptor [0-9]*:' "$log" | grep -v -e '^--$' | paste - - |
-    grep -v -e '<inherited from parent>' -e 'descriptor [012]:')
 rm -f "$log".*
 if [ "$status" = 99 ]; then
     echo "not ok - memcheck: $1"
