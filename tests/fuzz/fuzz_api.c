@@ -330,7 +330,8 @@ static void open_session(const struct call *call, const struct model *model, str
         call_expect(status, watched.system.refused ? ONE(PENULT_E_NO_MEMORY) | ONE(PENULT_OK) : expected, NULL, &error, &watched);
         fuzz_require(flaw == FLAW_OUT || (status == PENULT_OK ? session && session != (void *)blank : !session), "out of session_open");
         if (status == PENULT_OK) {
-            *to = (struct session){session, *model, params.max_prompts ? params.max_prompts : 1, params.kernels,
+            *to = (struct session){session, *model, params.max_prompts ? params.max_prompts : 1,
+                                   params.kernels << 1 | params.arithmetic,
                                    params.max_text_bytes ? params.max_text_bytes : 65536};
             return;
         }
