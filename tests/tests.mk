@@ -82,6 +82,7 @@ TEST_COMMANDS = $(UNIT_TESTS:%="%") $(EMULATED_TESTS:%="%") \
     $(MEMORY_COMMANDS) \
     $(HOST_COMMANDS) \
     $(ANALYSIS_COMMANDS) \
+    $(call fault_cancel,200) \
     --pairs $(TEST_PAIRS)
 
 .PHONY: test test-run

@@ -44,7 +44,6 @@ fault_cancel = "$(B)/faults/test_cancel $(FAULT_ALONE) $(FAULT_MODELS)/deep $(1)
 FAULT_SMALL = $(call fault_test,test_no_allocation) $(call fault_test,test_faults, $(FAULT_MODELS) quick)
 FAULT_COMMANDS = $(FAULT_SMALL) \
     $(call fault_test,test_pairs, $(FAULT_MODELS) 200) \
-    $(call fault_cancel,200) \
     $(call fault_test,test_limits, 128) \
     $(call fault_test,test_resources) \
     $(call fault_test,test_quota, $(B)/faults/quota)
