@@ -57,7 +57,7 @@ static inline __attribute__((always_inline)) void tile(const size_t columns, con
         for (size_t k = begin; k < end; k++) {
             v a[TILE_VECTORS];
             for (size_t c = 0; c < vectors; c++)
-                a[c] = v_load(x + c / GROUP_VECTORS * group_pitch + k * LANES + c % GROUP_VECTORS * V);
+                a[c] = v_load(x + c / GROUP_VECTORS * group_pitch + k * LANES + (c - c / GROUP_VECTORS * GROUP_VECTORS) * V);
             for (size_t r = 0; r < columns; r++) {
                 v w = v_set(load_float(weight + r * pitch + k * sizeof(float)));
                 for (size_t c = 0; c < vectors; c++)
@@ -80,21 +80,26 @@ static size_t tile_columns(size_t left) {
     return left >= TILE_COLUMNS ? TILE_COLUMNS : left >= TILE_REST ? TILE_REST : 1;
 }
 
+/* Each shape is a function of its own, so that no frame holds the sums of all. */
+#define TILE_SHAPE(name, columns, groups)                                                                             \
+    static __attribute__((noinline)) void name(const float *x, size_t group_pitch, const unsigned char *weight,       \
+                                               size_t pitch, size_t depth, double *total) {                           \
+        tile(columns, groups, x, group_pitch, weight, pitch, depth, total);                                           \
+    }
+TILE_SHAPE(tile_whole, TILE_COLUMNS, TILE_GROUPS)
+TILE_SHAPE(tile_whole_of_one, TILE_COLUMNS, 1)
+TILE_SHAPE(tile_rest, TILE_REST, TILE_GROUPS)
+TILE_SHAPE(tile_rest_of_one, TILE_REST, 1)
+TILE_SHAPE(tile_column, 1, TILE_GROUPS)
+TILE_SHAPE(tile_column_of_one, 1, 1)
+
 /* `columns` is what tile_columns said, `groups` 1 or TILE_GROUPS */
 static void tile_of(size_t columns, size_t groups, const float *x, size_t group_pitch, const unsigned char *weight,
                     size_t pitch, size_t depth, double *total) {
-    if (columns == TILE_COLUMNS && groups == TILE_GROUPS)
-        tile(TILE_COLUMNS, TILE_GROUPS, x, group_pitch, weight, pitch, depth, total);
-    else if (columns == TILE_COLUMNS)
-        tile(TILE_COLUMNS, 1, x, group_pitch, weight, pitch, depth, total);
-    else if (columns == TILE_REST && groups == TILE_GROUPS)
-        tile(TILE_REST, TILE_GROUPS, x, group_pitch, weight, pitch, depth, total);
-    else if (columns == TILE_REST)
-        tile(TILE_REST, 1, x, group_pitch, weight, pitch, depth, total);
-    else if (groups == TILE_GROUPS)
-        tile(1, TILE_GROUPS, x, group_pitch, weight, pitch, depth, total);
-    else
-        tile(1, 1, x, group_pitch, weight, pitch, depth, total);
+    void (*const shapes[3][2])(const float *, size_t, const unsigned char *, size_t, size_t, double *) = {
+        {tile_column_of_one, tile_column}, {tile_rest_of_one, tile_rest}, {tile_whole_of_one, tile_whole}};
+    size_t shape = columns == TILE_COLUMNS ? 2 : columns == TILE_REST ? 1 : 0;
+    shapes[shape][groups == TILE_GROUPS](x, group_pitch, weight, pitch, depth, total);
 }
 
 /* A row's block is a few hundred bytes and the next one a page away: the CPU does not see it coming. */
@@ -124,7 +129,7 @@ static const unsigned char *weights_of(const struct kernels *kernels, const stru
         bf16_round_row(kernels, op, row, depth);
     }
     *pitch = DEPTH_BLOCK * sizeof *scratch;
-    return (const unsigned char *)scratch;
+    return (const unsigned char *)(const void *)scratch;
 }
 
 static void multiply(const struct kernels *kernels, const struct linear *op, size_t first, size_t count, float *scratch) {

@@ -195,7 +195,7 @@ static void rows_attend(const struct attend *op, void *scratch) {
             size_t features = op->head_width - d < ABREAST ? op->head_width - d : ABREAST;
             float out[ABREAST][LANES];
             add_values(&head, begin, d, features, out);
-            for (size_t a = 0; a < features; a++)
+            for (size_t a = 0; a < ABREAST && d + a < op->head_width; a++)
                 packed_put(op->out + (op->out_at + d + a) * LANES, op->out_width, op->first + begin, rows, out[a]);
         }
     }
