@@ -37,6 +37,8 @@ OUTPUTS = {0: "hidden 0", 1: "hidden 1", 2: "hidden 2", (-1, True): "last", "raw
 LARGEST = {"F32": 3.4e38, "F16": 65504.0, "BF16": 3.38e38}
 DENORMAL = {"F32": 1e-40, "F16": 3e-7, "BF16": 4e-39}
 FLUSHED = 1e-25  # what may come of denormals that count as zeros: the least float over the least norm
+ORDERS = 16  # of the features, in which NumPy's float32 adds where one order does not say what float32 can
+HANG = 120  # seconds of one file: then it is one, and the end
 SLOW = 1.35  # times the ordinary weights' CPU time: without flushing 1.85 on an EPYC, a hundred elsewhere
 
 _libm = ctypes.CDLL("libm.so.6")
@@ -173,8 +175,38 @@ def expected(held, dtype):
     return {key: (pooled if isinstance(key, str) else whole)[name] for key, name in OUTPUTS.items()}
 
 
-def judge(found, exact, single):
-    """None, or what is wrong. found: an array, or None for NON_FINITE; exact in float64, single in float32."""
+def reordered(held, generator):
+    """The same tower with its features, and those within a head and of the MLP, in another order; and the order."""
+    features, inner = generator.permutation(G.width), generator.permutation(G.mlp_width)
+    size = G.width // G.heads
+    heads = np.concatenate([head * size + generator.permutation(size) for head in range(G.heads)])
+    result = {}
+    for name, values in held.items():
+        written, read = (heads, features) if name.split(".")[-2] in ("q_proj", "k_proj", "v_proj") else \
+            (features, heads) if "out_proj" in name else (inner, features) if "fc1" in name else \
+            (features, inner) if "fc2" in name else (slice(None), features)
+        result[name] = values[written][:, read] if values.ndim == 2 else \
+            values[features if "layer_norm" in name else written]
+    return result, features
+
+
+def rounding(held, key, exact):
+    """The largest difference that float32 itself makes in this output, over several orders of its sums. Scores of 1e8
+    are rounded to a multiple of 8 before they are an exponent: one order can miss by luck what the next one meets."""
+    generator, largest = np.random.default_rng(7), 0.0
+    for _ in range(ORDERS):
+        tensors, order = reordered(held, generator)
+        single = expected(tensors, np.float32)[key]
+        with np.errstate(all="ignore"):
+            off = np.abs(single - (exact if "projected" in OUTPUTS[key] or "normalised" in OUTPUTS[key] else
+                                   exact[..., order])).max()
+        largest = max(largest, off if np.isfinite(off) else 0.0)
+    return largest
+
+
+def judge(found, exact, single, held, key):
+    """None, or what is wrong. found: an array, or None for NON_FINITE; exact in float64, single in float32; held and key:
+    the weights, and which output this is."""
     if not np.isfinite(exact).all() or np.abs(exact).max() > LARGEST["F32"]:
         return None if found is None else "expected NON_FINITE"
     if found is None:
@@ -187,7 +219,8 @@ def judge(found, exact, single):
     with np.errstate(all="ignore"):
         slack = np.abs(single.astype(np.float64) - exact).max() if np.isfinite(single).all() else 0.01 * weights.rms(exact)
         off = np.abs(found - exact).max()
-    return None if off <= 1e-4 * weights.rms(exact) + 16 * slack + FLUSHED else f"off by {off:g} of {weights.rms(exact):g}"
+    bound = 1e-4 * weights.rms(exact) + FLUSHED
+    return None if off <= bound + 16 * slack or off <= bound + 2 * rounding(held, key, exact) else f"off by {off:g} of {weights.rms(exact):g}"
 
 
 def encode(session, key):
@@ -216,7 +249,7 @@ def try_case(library, root, dtype, change, name):
             for key in OUTPUTS:
                 found = encode(session, key)
                 counts[found is None] += 1
-                trouble = judge(found, exact[key], single[key])
+                trouble = judge(found, exact[key], single[key], held, key)
                 if trouble:
                     wrong.append(f"{kernels}, {OUTPUTS[key]}: {trouble}")
                 again = encode(session, key)  # and the session is as good as before
@@ -254,11 +287,11 @@ def main(plugin, source, extent=""):
     library, number, failed = penult.Library(plugin), 0, 0
     root = pathlib.Path(tempfile.mkdtemp(prefix="penult-numbers-"))
     (root / "config.json").write_text(config())
-    signal.alarm(500)  # a hang is an end
     groups, turn = {}, itertools.cycle(LARGEST)
     try:
         for title, name, change in itertools.islice(cases(), 0, None, 1 if extent == "all" else 4):
             for dtype in LARGEST if extent == "all" else (next(turn),):
+                signal.alarm(HANG)
                 group = groups.setdefault(name or "every tensor", [0, 0, 0, []])
                 wrong, counts = try_case(library, root, dtype, change, name)
                 group[0] += 1
@@ -272,6 +305,7 @@ def main(plugin, source, extent=""):
                 print("# " + line)
             print(f"{'not ' if wrong else ''}ok {number} - {name}: {folders_tried} files, {finite} outputs right, {not_finite} "
                   f"NON_FINITE{f', {len(wrong)} wrong' if wrong else ''}", flush=True)
+        signal.alarm(HANG)
         ratio = slowness(library, root, source)
         failed += ratio > SLOW
         print(f"{'not ' if ratio > SLOW else ''}ok {number + 1} - denormal weights take {ratio:.2f} times as long, expected less "

@@ -6,6 +6,7 @@ Each check yields (name, passed, detail). Owns which sessions are compared; valu
 from plugin import encode, penult, same_bits
 
 THREADS = (1, 2, 3, 5)
+NAMED = ", bf16"  # behind a set's name: in the arithmetic of that name
 PROMPTS = ("a photo of an astronaut riding a horse on mars", "cat", "", "two dogs in the snow by a river " * 8,
            "caf\u00e9 \U0001f63a, oil painting", "a golden castle above dark water, epic, 8k", "b",
            "portrait of an old wizard")
@@ -23,25 +24,26 @@ def kernel_sets(model):
     return sets[:best]
 
 
-def sessions(model, kernels, threads, most):
-    return penult.Session(model, threads=threads, max_prompts=most, kernels=kernels)
+def sessions(model, how, threads, most):
+    """how: {"kernels": ..., "arithmetic": ...}, as all functions here take it."""
+    return penult.Session(model, threads=threads, max_prompts=most, **how)
 
 
-def alone(model, kernels, names=None):
+def alone(model, how, names=None):
     """Each prompt by itself, on one thread, in a session that did nothing before."""
     results = []
     for prompt in PROMPTS:
-        with sessions(model, kernels, 1, 1) as session:
+        with sessions(model, how, 1, 1) as session:
             results.append(encode(session, [prompt], names))
     return results
 
 
-def batches(model, kernels, wanted, threads, counts, turns, names=None):
+def batches(model, how, wanted, threads, counts, turns, names=None):
     """Batches of `counts` prompts with each number of threads. turns(count): by how many places the prompts are shifted
     in one batch after the other; with all of range(count), each prompt of the batch stands at each index."""
     for number in threads:
         bad, encoded = [], 0
-        with sessions(model, kernels, number, max(counts)) as session:
+        with sessions(model, how, number, max(counts)) as session:
             for count in counts:
                 for turn in turns(count):
                     order = [(index + turn) % count for index in range(count)]
@@ -60,7 +62,7 @@ def spell(counts):
     return ", ".join(map(str, counts))
 
 
-def selections(model, kernels, wanted):
+def selections(model, how, wanted):
     """One session, asked for one thing after the other, so that each follows another one's early stop."""
     last = model.info.layers
     names = list(wanted[0])
@@ -68,7 +70,7 @@ def selections(model, kernels, wanted):
     asked = [*([name] for name in names), pooled, [f"hidden {last - 1}", pooled[-1]], ["hidden 1", "last"],
              ["hidden 1"], names]
     bad = []
-    with sessions(model, kernels, 2, 2) as session:
+    with sessions(model, how, 2, 2) as session:
         for some in asked:
             found = encode(session, PROMPTS[:2], some)
             for index in range(2):
@@ -77,11 +79,11 @@ def selections(model, kernels, wanted):
     yield f"{len(asked)} choices of outputs, early stops among them", not bad, "; ".join(bad[:4])
 
 
-def calls(model, kernels, wanted, count, names=None):
+def calls(model, how, wanted, count, names=None):
     """The same call over and over in one session, each result compared."""
     wanted = {name: wanted[0][name] for name in names} if names else wanted[0]
     bad = []
-    with sessions(model, kernels, 2, 1) as session:
+    with sessions(model, how, 2, 1) as session:
         for number in range(1, count + 1):
             if not same_bits(encode(session, PROMPTS[:1], names), wanted):
                 bad.append(str(number))
@@ -91,8 +93,10 @@ def calls(model, kernels, wanted, count, names=None):
 
 def differ(results):
     """results: {set: its result}. That the sets are different kernels and not one under several names: they add in
-    different orders. AVX2 and AVX-512 add in the same one, so nothing is said of those two."""
-    pairs = [("scalar", "openblas"), ("openblas", "openblas as AVX2"), ("scalar", "avx2"), ("openblas", "avx2")]
+    different orders. AVX2 and AVX-512 add in the same one, so nothing is said of those two. And that the named arithmetic is
+    another one than the exact."""
+    pairs = [("scalar", "openblas"), ("openblas", "openblas as AVX2"), ("scalar", "avx2"), ("openblas", "avx2"),
+             *((name.removesuffix(NAMED), name) for name in results if name.endswith(NAMED))]
     for one, other in pairs:
         if one in results and other in results:
             yield f"{one} and {other} are not the same kernels", not same_bits(results[one], results[other]), ""
@@ -106,32 +110,32 @@ def one_turn(count):
     return (count // 2,)
 
 
-def at_full_width(model, kernels, thorough):
+def at_full_width(model, how, thorough):
     """A model of full width and a few blocks. `thorough`: all that is promised; else what could depend on how weights
     are stored."""
-    wanted = alone(model, kernels)
+    wanted = alone(model, how)
     first = ["hidden 0", "hidden 1"]
     first_only = [{name: result[name] for name in first} for result in wanted]
-    if kernels == "scalar":  # 6 GFLOP/s: one number of threads, one block, and all places in the largest batch only
-        yield from batches(model, kernels, first_only, (2,), range(1, 9),
+    if how["kernels"] == "scalar":  # 6 GFLOP/s: one number of threads, one block, and all places in the largest batch only
+        yield from batches(model, how, first_only, (2,), range(1, 9),
                            lambda count: every_index(count) if count == 8 else one_turn(count), first)
-        yield from batches(model, kernels, wanted, (2,), (3,), one_turn)
+        yield from batches(model, how, wanted, (2,), (3,), one_turn)
         return
     if thorough:
-        yield from batches(model, kernels, first_only, (2,), range(1, 9), every_index, first)
-        yield from batches(model, kernels, wanted, THREADS, range(1, 9), one_turn)
-        yield from selections(model, kernels, wanted)
-        yield from calls(model, kernels, wanted, 20)
+        yield from batches(model, how, first_only, (2,), range(1, 9), every_index, first)
+        yield from batches(model, how, wanted, THREADS, range(1, 9), one_turn)
+        yield from selections(model, how, wanted)
+        yield from calls(model, how, wanted, 20)
     else:
-        yield from batches(model, kernels, wanted, THREADS, (1, 3, 8), one_turn)
+        yield from batches(model, how, wanted, THREADS, (1, 3, 8), one_turn)
 
 
-def throughout(model, kernels):
+def throughout(model, how):
     """A small model: everything, with every number of threads."""
-    wanted = alone(model, kernels)
-    if kernels == "scalar":
-        yield from batches(model, kernels, wanted, (2,), range(1, 9), every_index)
+    wanted = alone(model, how)
+    if how["kernels"] == "scalar":
+        yield from batches(model, how, wanted, (2,), range(1, 9), every_index)
     else:
-        yield from batches(model, kernels, wanted, THREADS, range(1, 9), every_index)
-    yield from selections(model, kernels, wanted)
-    yield from calls(model, kernels, wanted, 1000)
+        yield from batches(model, how, wanted, THREADS, range(1, 9), every_index)
+    yield from selections(model, how, wanted)
+    yield from calls(model, how, wanted, 1000)

@@ -52,8 +52,8 @@ class Full:
         self.tokenizer = clip_vocabulary.write(self.work / "vocabulary", "!")[0]
         tok = CLIPTokenizer.from_pretrained(self.tokenizer)
         self.rows = np.array(tok(PROMPTS, padding="max_length", truncation=True, max_length=77).input_ids)
-        self.sets = {}  # {label: (library, Session's kernels)}
-        self.best = ""  # of the labels, the set that a session takes by itself
+        self.sets = {}  # {label: (library, Session's kernels and arithmetic)}
+        self.best = ()  # of the labels, the set that a session takes by itself, in each arithmetic
 
     def open(self, directory, library="", tokenizer=None):
         return penult.Model(directory, tokenizer=tokenizer or self.tokenizer, library=self.libraries[library])
@@ -61,9 +61,12 @@ class Full:
     def find_sets(self):
         with self.open(SHIPPED_FILES, tokenizer=SHIPPED_FILES) as model:
             self.report.kernels = f"penult {self.libraries[''].version}: {model.info.kernels}; {cpu()}"
-            self.sets = {name: ("", name) for name in bits_full.kernel_sets(model)}
-        self.best = list(self.sets)[-1]
-        self.sets["openblas as AVX2"] = ("openblas as AVX2", "openblas")
+            names = bits_full.kernel_sets(model)
+        for name in names:
+            self.sets[name] = ("", {"kernels": name})
+            self.sets[name + bits_full.NAMED] = ("", {"kernels": name, "arithmetic": "bf16"})
+        self.best = names[-1], names[-1] + bits_full.NAMED
+        self.sets["openblas as AVX2"] = ("openblas as AVX2", {"kernels": "openblas"})
 
     # ---- files ----
 
@@ -100,20 +103,20 @@ class Full:
             self.behaves(exact, gains)
         del model
         gc.collect()
-        model = reference.load(place, torch.float32)
-        single = reference.outputs(model, self.rows)
-        del model
-        gc.collect()
-        self.judge(self.best, dtype, place, exact, single)
+        others = {}  # torch in float32, and in bfloat16: what each arithmetic is held to
+        for arithmetic in (torch.float32, torch.bfloat16):
+            model = reference.load(place, arithmetic)
+            others[arithmetic] = reference.outputs(model, self.rows)
+            del model
+            gc.collect()
         for label in self.sets:
-            if dtype == "f16" and label != self.best:
-                self.judge(label, dtype, place, exact, single)
+            if dtype == "f16" or label in self.best:
+                self.judge(label, dtype, place, exact, others[torch.bfloat16 if named(label) else torch.float32])
 
-    def judge(self, label, dtype, place, exact, single):
-        library, kernels = self.sets[label]
-        some = slice(SCALAR_PROMPT, SCALAR_PROMPT + 1) if label == "scalar" else slice(None)
-        with self.open(place, library) as model, penult.Session(
-                model, max_prompts=len(PROMPTS), kernels=kernels) as session:
+    def judge(self, label, dtype, place, exact, other):
+        library, how = self.sets[label]
+        some = slice(SCALAR_PROMPT, SCALAR_PROMPT + 1) if how["kernels"] == "scalar" else slice(None)
+        with self.open(place, library) as model, penult.Session(model, max_prompts=len(PROMPTS), **how) as session:
             found = model.info.parameters, model.info.dtype
             wanted = PARAMETERS, {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[dtype]
             self.report.check(f"{label} {dtype}: {PARAMETERS:,} parameters", found == wanted,
@@ -123,8 +126,9 @@ class Full:
             began = time.monotonic()
             ours = encode(session, PROMPTS[some])
             print(f"  {len(PROMPTS[some])} prompts in {time.monotonic() - began:.1f} s")
-        self.report.add(compare.lines(f"bigG, {label}", dtype, {name: value[some] for name, value in exact.items()},
-                                      {name: value[some] for name, value in single.items()}, ours, LABELS[some]))
+        exact, other = ({name: value[some] for name, value in of.items()} for of in (exact, other))
+        self.report.add(compare.lines(f"bigG, {label}", dtype, exact, other, ours, LABELS[some],
+                                      compare.NAMED if named(label) else compare.EXACT))
 
     def behaves(self, exact, gains):
         geometry = towers.BIG_G
@@ -136,26 +140,26 @@ class Full:
 
     def bits(self, dtype, place):
         place, results = self.few_blocks(place), {}
-        for label, (library, kernels) in self.sets.items():
-            if label == "scalar" and dtype != "f16":
+        for label, (library, how) in self.sets.items():
+            if how["kernels"] == "scalar" and (dtype != "f16" or named(label)):
                 continue
             began = time.monotonic()
             with self.open(place, library) as model:
                 where = f"bits, {label}, {dtype}, {FEW_BLOCKS} blocks"
-                self.report.extend(where, bits_full.at_full_width(model, kernels, dtype == "f16"))
-                with penult.Session(model, kernels=kernels) as session:
+                self.report.extend(where, bits_full.at_full_width(model, how, dtype == "f16" and not named(label)))
+                with penult.Session(model, **how) as session:
                     results[label] = encode(session, PROMPTS[:1])
-                if dtype == "f16" and label == self.best:
-                    wanted = bits_full.alone(model, kernels)
-                    self.report.extend(where, bits_full.calls(model, kernels, wanted, 1000, ["hidden 1"]))
+                if dtype == "f16" and label == self.best[0]:
+                    wanted = bits_full.alone(model, how)
+                    self.report.extend(where, bits_full.calls(model, how, wanted, 1000, ["hidden 1"]))
             print(f"  {time.monotonic() - began:.0f} s", flush=True)
         self.report.extend(f"bits, {dtype}, {FEW_BLOCKS} blocks", bits_full.differ(results))
         shutil.rmtree(place)
 
     def small(self):
-        for label, (library, kernels) in self.sets.items():
+        for label, (library, how) in self.sets.items():
             with self.open(SHIPPED_FILES, library, SHIPPED_FILES) as model:
-                self.report.extend(f"bits, {label}, the shipped model", bits_full.throughout(model, kernels))
+                self.report.extend(f"bits, {label}, the shipped model", bits_full.throughout(model, how))
 
     # ---- the run ----
 
@@ -204,6 +208,10 @@ class Full:
 
 
 SUMMARY = ("model", "dtype", "outputs", "failed", "largest rms ratio", "of", "largest maximum ratio", "of")
+
+
+def named(label):
+    return label.endswith(bits_full.NAMED)
 
 
 def cpu():

@@ -1,4 +1,4 @@
-"""What transformers gives for rows of ids, in float64 or float32, as NumPy arrays by the names of the outputs:
+"""What transformers gives for rows of ids, in float64, float32 or bfloat16 (as float32), as NumPy arrays by the names of the outputs:
 
     hidden 0 .. hidden L   [B,T,D]  hidden_states, before the final norm
     skip                   [B,T,D]  final norm of hidden_states[-2], what clip skip takes
@@ -50,4 +50,4 @@ def _outputs(model, ids, masks):
         embeds = model.text_projection(out.pooler_output)  # as its forward does
         result["pooled projected"] = embeds
         result["pooled normalised"] = embeds / embeds.norm(dim=-1, keepdim=True)
-    return {name: value.numpy() for name, value in result.items()}
+    return {name: (value.float() if value.dtype == torch.bfloat16 else value).numpy() for name, value in result.items()}

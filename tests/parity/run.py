@@ -81,6 +81,14 @@ class Run:
         exact = self.judge(label, dtype, directory, rows, ours)
         return exact, rows
 
+    def named(self, label, dtype, directory, tokenizer, exact, rows):
+        """The same in the arithmetic named bf16, held to torch's error in bfloat16."""
+        with self.model(directory, tokenizer) as model, \
+                penult.Session(model, max_prompts=len(PROMPTS), arithmetic="bf16") as session:
+            ours = encode(session, PROMPTS)
+        rough = reference.outputs(reference.load(directory, torch.bfloat16), rows)
+        self.report.add(compare.lines(f"{label}, bf16 arithmetic", dtype, exact, rough, ours, names(), compare.NAMED))
+
     def judge(self, label, dtype, directory, rows, ours, labels=None, masks=None):
         model = reference.load(directory, torch.float64)
         exact = reference.outputs(model, rows, masks)
@@ -99,6 +107,7 @@ class Run:
                 self.report.check("samples/model is what its script makes", same)
                 exact, rows = self.tower("shipped", dtype, SHIPPED_FILES, SHIPPED_FILES)
                 self.behaves(tower, exact, rows)
+                self.named("shipped", dtype, SHIPPED_FILES, SHIPPED_FILES, exact, rows)
             else:
                 self.tower("shipped", dtype, places["projection"], SHIPPED_FILES)
             self.tower("shipped plain", dtype, places["plain"], SHIPPED_FILES)
@@ -118,6 +127,7 @@ class Run:
             if dtype == "f16":
                 self.behaves(tower, exact, rows)
                 self.judge_the_judge(place, exact, rows)
+                self.named("CLIP-L", dtype, place, tokenizer, exact, rows)
                 if self.options.wants("bits"):
                     self.bits_of("CLIP-L f16", place, tokenizer, prompts=1)
                     others = {form: tower.write(self.work / f"clip-l-{form}", dtype, form) for form in towers.FORMS[1:]}
