@@ -8,6 +8,7 @@
 #define ENCODER_KERNELS_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "../base/dtype.h"
 #include "packed.h"
@@ -47,7 +48,7 @@ struct linear {
     enum epilogue epilogue;
 };
 
-/* One head of causal self-attention over the rows first .. first + tokens of packed activations.
+/* One head of causal self-attention over one prompt's rows of packed activations.
  * out[i] = sum over j <= i with mask[j] of softmax_j(q[i].k[j] * scale) v[j] */
 struct attend {
     const float *in;  /* packed, in_width features: q, k and v are each head_width of them, from these on */
@@ -55,7 +56,9 @@ struct attend {
     float *out;       /* packed, out_width features: head_width of them are written, from out_at on */
     size_t out_width, out_at;
     const unsigned char *mask; /* [tokens] 1: the key is seen, 0: it is not; mask[0] is 1. NULL: all are seen */
-    size_t first, tokens, head_width;
+    const uint32_t *row; /* [tokens] where each token's row is; those from `own` on follow each other */
+    size_t own;          /* the first token whose result is wanted; those before are other prompts' too */
+    size_t tokens, head_width;
     float scale;
 };
 

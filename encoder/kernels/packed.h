@@ -6,6 +6,7 @@
 #define ENCODER_KERNELS_PACKED_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #define LANES 16
@@ -34,6 +35,24 @@ static inline void packed_take(const float *from, size_t width, size_t row, size
             two[i] = 0;
         memcpy(lanes, two + lane, LANES * sizeof *two);
     }
+}
+
+/* The same of up to LANES rows wherever they lie; those of one prompt mostly follow each other. */
+static inline void packed_gather(const float *from, size_t width, const uint32_t *row, size_t rows, float *to, size_t to_pitch,
+                                 size_t count) {
+    const float *place[LANES];
+    size_t follow = 0;
+    while (follow < rows && row[follow] == row[0] + follow)
+        follow++;
+    if (follow == rows) {
+        packed_take(from, width, row[0], rows, to, to_pitch, count);
+        return;
+    }
+    for (size_t i = 0; i < rows; i++)
+        place[i] = from + packed_at(row[i], width);
+    for (size_t k = 0; k < count; k++)
+        for (size_t i = 0; i < LANES; i++)
+            to[k * to_pitch + i] = i < rows ? place[i][k * LANES] : 0;
 }
 
 /* The way back, for one feature: `rows` values to rows from `row` on. `to` is where the feature is in the first group. */

@@ -93,8 +93,8 @@ struct head {
 
 static void gather(const struct attend *op, size_t feature, float *to, size_t pitch) {
     for (size_t i = 0; i < op->tokens; i += LANES)
-        packed_take(op->in + feature * LANES, op->in_width, op->first + i, op->tokens - i < LANES ? op->tokens - i : LANES,
-                    to + i, pitch, op->head_width);
+        packed_gather(op->in + feature * LANES, op->in_width, op->row + i, op->tokens - i < LANES ? op->tokens - i : LANES,
+                      to + i, pitch, op->head_width);
 }
 
 /* Keys that queries begin .. begin + LANES - 1 can see at most. */
@@ -187,8 +187,9 @@ static void rows_attend(const struct attend *op, void *scratch) {
     gather(op, op->q, q, pitch);
     gather(op, op->k, k, pitch);
     gather(op, op->v, values, pitch);
-    for (size_t begin = 0; begin < op->tokens; begin += LANES) {
-        size_t rows = op->tokens - begin < LANES ? op->tokens - begin : LANES;
+    for (size_t begin = op->own / LANES * LANES; begin < op->tokens; begin += LANES) {
+        size_t skip = op->own > begin ? op->own - begin : 0;
+        size_t rows = (op->tokens - begin < LANES ? op->tokens - begin : LANES) - skip;
         scores(&head, begin);
         softmax(&head, begin);
         for (size_t d = 0; d < op->head_width; d += ABREAST) {
@@ -196,7 +197,7 @@ static void rows_attend(const struct attend *op, void *scratch) {
             float out[ABREAST][LANES];
             add_values(&head, begin, d, features, out);
             for (size_t a = 0; a < ABREAST && d + a < op->head_width; a++)
-                packed_put(op->out + (op->out_at + d + a) * LANES, op->out_width, op->first + begin, rows, out[a]);
+                packed_put(op->out + (op->out_at + d + a) * LANES, op->out_width, op->row[begin + skip], rows, out[a] + skip);
         }
     }
 }

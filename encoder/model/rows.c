@@ -4,6 +4,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "../base/wrap.h"
+
 /* Where a prompt's first row goes; NULL: nowhere. */
 static unsigned char *place(const struct tap *tap, size_t prompt) {
     return tap->at ? tap->at[prompt] : tap->data + prompt * tap->batch_pitch;
@@ -20,12 +22,55 @@ static size_t rows_wanted(const struct text_pass *pass, size_t prompt) {
     return rows;
 }
 
+/* ---- rows that prompts have in common ---- */
+
+static uint32_t key_of(const struct text_pass *pass, size_t prompt, size_t token) {
+    const unsigned char *mask = pass->key_mask[prompt];
+    uint32_t hidden = mask && !mask[token];
+    return (uint32_t)pass->ids[prompt * pass->tokens + token] * 2 + hidden;
+}
+
+/* Ids that were chosen to share a hash cost a comparison for each row, which is nothing beside computing the row. */
+WRAPS("a hash works modulo 2^64")
+static uint32_t *bucket(const struct text_pass *pass, uint32_t before, uint32_t key) {
+    uint64_t mixed = ((uint64_t)before << 32 | key) * 0x9E3779B97F4A7C15u;
+    return &pass->buckets[(mixed ^ mixed >> 32) & (pass->bucket_count - 1)];
+}
+
+static uint32_t find_row(const struct text_pass *pass, uint32_t before, uint32_t key) {
+    uint32_t row = *bucket(pass, before, key);
+    while (row != NO_ROW && (pass->nodes[row].before != before || pass->nodes[row].key != key))
+        row = pass->nodes[row].next;
+    return row;
+}
+
+/* The prompt's first tokens take the rows that are there; the others get rows from `total` on. */
+static size_t settle_prompt(struct text_pass *pass, size_t prompt, size_t total) {
+    uint32_t *row = pass->row + prompt * pass->tokens, before = NO_ROW, found;
+    struct text_rows *rows = &pass->rows[prompt];
+    while (rows->own < rows->count && (found = find_row(pass, before, key_of(pass, prompt, rows->own))) != NO_ROW)
+        before = row[rows->own++] = found;
+    for (size_t t = rows->own; t < rows->count; t++, total++) {
+        uint32_t key = key_of(pass, prompt, t), *first = bucket(pass, before, key);
+        pass->nodes[total] = (struct text_node){before, key, *first};
+        before = row[t] = *first = (uint32_t)total;
+    }
+    return total;
+}
+
+static size_t settle_whole(struct text_pass *pass, size_t prompt, size_t total) {
+    for (size_t t = 0; t < pass->rows[prompt].count; t++)
+        pass->row[prompt * pass->tokens + t] = (uint32_t)(total + t);
+    return total + packed_groups(pass->rows[prompt].count) * LANES;
+}
+
 void rows_settle(struct text_pass *pass) {
     size_t total = 0;
     int whole = pass->kernels->whole_prompts;
+    memset(pass->buckets, 0xFF, pass->bucket_count * sizeof *pass->buckets);
     for (size_t b = 0; b < pass->batch; b++) {
-        pass->rows[b] = (struct text_rows){total, rows_wanted(pass, b)};
-        total += whole ? packed_groups(pass->rows[b].count) * LANES : pass->rows[b].count;
+        pass->rows[b] = (struct text_rows){.count = rows_wanted(pass, b)};
+        total = whole ? settle_whole(pass, b, total) : settle_prompt(pass, b, total);
     }
     pass->row_count = total;
     pass->groups = packed_groups(total);
@@ -53,7 +98,7 @@ static void embed_row(struct text_pass *pass, size_t prompt, size_t token, float
     const struct text_weights *w = pass->weights;
     size_t width = w->geometry.width;
     const float *position = w->positions + token * width;
-    float *x = pass->x + packed_at(pass->rows[prompt].first + token, width);
+    float *x = pass->x + packed_at(pass->row[prompt * pass->tokens + token], width);
     pass->kernels->widen(w->token_embedding.data + (size_t)pass->ids[prompt * pass->tokens + token] * w->token_embedding.pitch,
                          w->token_embedding.dtype, row, width);
     for (size_t k = 0; k < width; k++)
@@ -69,11 +114,12 @@ static void clear_behind(float *packed, size_t width, size_t end) {
 
 static void clear_lanes(struct text_pass *pass) {
     size_t width = pass->weights->geometry.width;
-    for (size_t b = 0; b < pass->batch; b++) {
-        size_t end = pass->rows[b].first + pass->rows[b].count;
-        if (pass->kernels->whole_prompts || end == pass->row_count)
-            clear_behind(pass->x, width, end);
+    if (!pass->kernels->whole_prompts) {
+        clear_behind(pass->x, width, pass->row_count);
+        return;
     }
+    for (size_t b = 0; b < pass->batch; b++)
+        clear_behind(pass->x, width, (size_t)pass->row[b * pass->tokens] + pass->rows[b].count);
 }
 
 /* One unit more than there are chunks clears. */
@@ -85,7 +131,8 @@ static void embed_chunk(struct worker *worker, size_t unit, void *context) {
         return;
     }
     for (size_t token = begin; token < pass->rows[prompt].count && token < begin + LANES; token++)
-        embed_row(pass, prompt, token, worker->scratch);
+        if (token >= pass->rows[prompt].own)
+            embed_row(pass, prompt, token, worker->scratch);
 }
 
 void rows_embed(struct worker *worker, struct text_pass *pass) {
@@ -114,7 +161,7 @@ static void deliver_chunk(struct worker *worker, size_t unit, void *context) {
     if (!place(op->tap, prompt))
         return;
     size_t count = pass->tokens - begin < LANES ? pass->tokens - begin : LANES;
-    packed_take(pass->x, width, pass->rows[prompt].first + begin, count, group, LANES, width);
+    packed_gather(pass->x, width, pass->row + prompt * pass->tokens + begin, count, group, LANES, width);
     if (op->tap->final_norm)
         pass->kernels->layer_norm(group, group, w->final_gain, w->final_bias, width, w->geometry.norm_epsilon);
     for (size_t i = 0; i < count; i++) {
@@ -146,7 +193,7 @@ static void take_end(struct worker *worker, size_t prompt, void *context) {
         clear_behind(pass->ends_x, width, pass->batch);
     if (prompt == pass->batch || pass->rows[prompt].count == 0)
         return;
-    size_t from = packed_at(pass->rows[prompt].first + pass->end[prompt], width);
+    size_t from = packed_at(pass->row[prompt * pass->tokens + pass->end[prompt]], width);
     for (size_t k = 0; k < width; k++)
         pass->ends_x[to + k * LANES] = pass->x[from + k * LANES];
     for (size_t k = 0; op->both && k < width; k++)

@@ -2,14 +2,15 @@
  * rows). Knows no block.
  *
  * A prompt of which a hidden state is wanted has all its rows; one of which only pooled embeddings are wanted has them up to its
- * end, because attention is causal and what comes later has no part in it. Rows of prompts follow each other without a gap,
- * but where the kernels want whole prompts: then each begins a group and has all its rows. */
+ * end, because attention is causal and what comes later has no part in it. For the same reason prompts that begin with the same ids
+ * have those rows in common, and they are computed once. Rows of prompts follow each other without a gap, but where the kernels
+ * want whole prompts: then each begins a group and has all its rows, for itself. */
 #ifndef ENCODER_MODEL_ROWS_H
 #define ENCODER_MODEL_ROWS_H
 
 #include "text_tower.h"
 
-/* Fills pass->rows and the counts of groups. On the caller's thread. */
+/* Fills pass->rows, pass->row and the counts of groups. On the caller's thread. */
 void rows_settle(struct text_pass *pass);
 
 /* The rest is called by every worker. x = embeddings + positions */

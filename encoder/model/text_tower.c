@@ -180,6 +180,11 @@ int tower_measure(const struct geometry *g, const struct kernels *kernels, size_
     size_t prompt_rows = kernels->whole_prompts ? packed_groups(context) * LANES : context;
     if (__builtin_mul_overflow(batch, prompt_rows, &rows) || __builtin_add_overflow(rows, LANES - 1, &rows))
         return 0;
+    if (rows >= NO_ROW)
+        return 0;
+    out->rows = batch * context;
+    for (out->buckets = 1; out->buckets < out->rows; out->buckets *= 2)
+        continue;
     size_t groups = rows / LANES, ends = kernels->whole_prompts ? batch : packed_groups(batch);
     if (__builtin_mul_overflow(groups * LANES, (size_t)g->width, &out->stream) ||
         __builtin_mul_overflow(groups * LANES, wide, &out->wide) ||

@@ -6,7 +6,7 @@
  *     last x -> end-of-text row -> final norm -> projection -> pooled [B,P]
  *
  * What nobody asked for is not computed: blocks after the last output, rows that no output needs (rows.h), and in the last
- * block all rows but the ends if it is only pooled. A row's bits are the same whatever is left out beside it.
+ * block all rows but the ends if it is only pooled; and what prompts begin with in common is computed once. A row's bits are the same whatever is left out beside it.
  *
  * A key mask hides keys from attention and nothing else: a hidden token's own row is computed like any other, and the end
  * row is where it is.
@@ -38,8 +38,17 @@ struct tap {
 
 /* A prompt's rows among the packed ones. */
 struct text_rows {
-    size_t first, count; /* count of tokens that are computed: all, up to the end, or none */
+    size_t count; /* of tokens that have a row: all, up to the end, or none */
+    size_t own;   /* of those, the first ones whose rows were an earlier prompt's already */
 };
+
+/* A row as the path to it: it is the same for all prompts that begin with the same ids and the same bits of their masks. */
+struct text_node {
+    uint32_t before; /* row of the token before, NO_ROW for none */
+    uint32_t key;    /* the id, and whether the mask hides it */
+    uint32_t next;   /* another row with the same hash */
+};
+#define NO_ROW UINT32_MAX
 
 /* One pass. The buffers are the session's: tower_buffers says how many floats each takes. */
 struct text_pass {
@@ -54,7 +63,11 @@ struct text_pass {
     /* called on the caller's thread when `done` of `total` blocks are computed; nonzero stops the pass */
     int (*checkpoint)(void *user, uint32_t done, uint32_t total);
     void *user;
-    struct text_rows *rows; /* [B], filled by rows_settle, as are: */
+    struct text_rows *rows;  /* [B], filled by rows_settle, as are: */
+    uint32_t *row;           /* [B,T] where each token's row is, of those that have one; a prompt's own follow each other */
+    struct text_node *nodes; /* [rows] */
+    uint32_t *buckets;       /* [buckets] the first row of each hash */
+    size_t bucket_count;     /* a power of two */
     size_t row_count, groups, run, end_groups; /* rows; groups of them, of one whole prompt (kernels.h: linear.run), of ends */
     /* packed activations */
     float *x;      /* D wide: the residual stream */
@@ -68,6 +81,7 @@ struct text_pass {
 };
 
 struct tower_buffers {
+    size_t rows, buckets; /* of row and of nodes, of buckets */
     size_t stream, wide, ends, pooled; /* floats of x and of h, of wide, of ends_x and of ends_h, of pooled */
     size_t prepared_bytes;
     size_t worker_bytes; /* scratch of one worker */

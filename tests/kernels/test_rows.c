@@ -9,14 +9,17 @@ static void check_rows(const struct kernels *kernels) {
     enum { TOKENS = 77, WIDTH = 64, ROWS = 80 + 2 * LANES };
     struct kernels scalar;
     static float qkv[ROWS * 3 * WIDTH], out[2][ROWS * WIDTH];
+    uint32_t row[TOKENS];
     static unsigned char narrow[2][2 * ROWS * WIDTH];
     kernels_scalar(&scalar);
     for (size_t i = 0; i < ROWS * 3 * WIDTH; i++)
         qkv[i] = 3 * random_float();
+    for (uint32_t i = 0; i < TOKENS; i++) /* the first ones are another prompt's, before and behind its own */
+        row[i] = i < 3 ? i : i < 21 ? 70 + i : 16 + i;
     for (int t = 0; t < 2; t++) {
         const struct kernels *k = t ? kernels : &scalar;
         struct attend op = {.in = qkv, .in_width = 3 * WIDTH, .k = WIDTH, .v = 2 * WIDTH, .out = out[t], .out_width = WIDTH,
-                            .first = 19, .tokens = TOKENS, .head_width = WIDTH, .scale = 0.125f};
+                            .row = row, .own = 21, .tokens = TOKENS, .head_width = WIDTH, .scale = 0.125f};
         run((struct job){.kernels = k, .attend = &op, .scratch = kernels_attend_scratch(TOKENS, WIDTH)});
     }
     assert_memory_equal(out[0], out[1], sizeof out[0]);
@@ -85,17 +88,25 @@ static void fill_mask(unsigned char *mask, size_t tokens, size_t kind) {
     }
 }
 
-/* q, k and v of packed rows from `first` on, and where the result goes: exactly as many floats as there are groups, so that a
+/* q, k and v of packed rows, and where the result goes: exactly as many floats as there are groups, so that a
  * sanitizer sees a read beyond them. Rows before and behind are other prompts': NaN, which must not be seen in any result. */
 struct attended {
     struct attend op;
+    uint32_t *row;
     float *qkv, *block, *out;
     size_t out_count;
 };
 
-static struct attended make_attended(size_t first, size_t tokens, size_t width, const unsigned char *mask) {
+/* The prompt's own rows begin at `first`, with token `own`; of those before, every third token's lies behind them, the others
+ * before. */
+static struct attended make_attended(size_t first, size_t own, size_t tokens, size_t width, const unsigned char *mask) {
     size_t groups = packed_groups(first + tokens), pitch = 3 * width + 1;
     struct attended a = {.out_count = groups * LANES * (width + 1)};
+    uint32_t before = (uint32_t)first, behind = (uint32_t)(first + tokens - own);
+    a.row = malloc(tokens * sizeof *a.row);
+    assert_non_null(a.row);
+    for (size_t i = 0; i < tokens; i++)
+        a.row[i] = i >= own ? (uint32_t)(first + i - own) : i % 3 && before ? --before : behind++;
     a.qkv = malloc(groups * LANES * pitch * sizeof *a.qkv);
     a.block = guarded(a.out_count);
     a.out = a.block + MARGIN;
@@ -106,15 +117,16 @@ static struct attended make_attended(size_t first, size_t tokens, size_t width, 
         a.out[i] = 7;
     for (size_t i = 0; i < tokens; i++)
         for (size_t d = 0; d < pitch; d++)
-            a.qkv[packed_at(first + i, pitch) + d * LANES] = 4 * random_float();
+            a.qkv[packed_at(a.row[i], pitch) + d * LANES] = 4 * random_float();
     a.op = (struct attend){.in = a.qkv, .in_width = pitch, .q = 0, .k = width, .v = 2 * width, .out = a.out, .out_width = width + 1,
-                           .out_at = 1, .mask = mask, .first = first, .tokens = tokens, .head_width = width,
+                           .out_at = 1, .mask = mask, .row = a.row, .own = own, .tokens = tokens, .head_width = width,
                            .scale = 1 / sqrtf((float)width)};
     return a;
 }
 
 static void free_attended(struct attended *a) {
     free(a->qkv);
+    free(a->row);
     free(a->block);
 }
 
@@ -124,22 +136,22 @@ static void attend(const struct kernels *kernels, const struct attended *a) {
 }
 
 static float in(const struct attended *a, size_t feature, size_t token, size_t d) {
-    return a->qkv[packed_at(a->op.first + token, a->op.in_width) + (feature + d) * LANES];
+    return a->qkv[packed_at(a->row[token], a->op.in_width) + (feature + d) * LANES];
 }
 
 static float result(const struct attended *a, size_t token, size_t d) {
-    return a->out[packed_at(a->op.first + token, a->op.out_width) + (a->op.out_at + d) * LANES];
+    return a->out[packed_at(a->row[token], a->op.out_width) + (a->op.out_at + d) * LANES];
 }
 
-static void check_attend(size_t first, size_t tokens, size_t width, const unsigned char *mask) {
+static void check_attend(size_t first, size_t own, size_t tokens, size_t width, const unsigned char *mask) {
     struct kernels kernels;
-    struct attended a = make_attended(first, tokens, width, mask);
+    struct attended a = make_attended(first, own, tokens, width, mask);
     double *p = malloc(tokens * sizeof *p);
     size_t written = 0;
     assert_non_null(p);
     kernels_scalar(&kernels);
     attend(&kernels, &a);
-    for (size_t i = 0; i < tokens; i++) {
+    for (size_t i = own; i < tokens; i++) {
         double largest = -INFINITY, sum = 0;
         for (size_t j = 0; j <= i; j++) {
             p[j] = 0;
@@ -161,7 +173,7 @@ static void check_attend(size_t first, size_t tokens, size_t width, const unsign
     }
     for (size_t i = 0; i < a.out_count; i++)
         written += a.out[i] != 7;
-    assert_int_equal(written, tokens * width); /* and nothing of another's */
+    assert_int_equal(written, (tokens - own) * width); /* and nothing of another's */
     free_attended(&a);
     free(p);
 }
@@ -169,9 +181,16 @@ static void check_attend(size_t first, size_t tokens, size_t width, const unsign
 static void attention_is_causal_and_exact(void **state) {
     (void)state;
     for (size_t n = 1; n <= 67; n += 3)
-        check_attend(n * 5 % 23, n, 1 + n * 11 % 67, NULL);
-    check_attend(0, 77, 64, NULL);
-    check_attend(77, 248, 64, NULL);
+        check_attend(n * 5 % 23, 0, n, 1 + n * 11 % 67, NULL);
+    check_attend(0, 0, 77, 64, NULL);
+    check_attend(77, 0, 248, 64, NULL);
+}
+
+static void first_rows_may_be_elsewhere(void **state) {
+    (void)state;
+    for (size_t n = 1; n <= 67; n += 3)
+        for (size_t own = 0; own <= n; own += 1 + own / 2)
+            check_attend(n * 5 % 23, own, n, 1 + n * 11 % 67, NULL);
 }
 
 static void hidden_keys_are_not_attended_to(void **state) {
@@ -179,14 +198,14 @@ static void hidden_keys_are_not_attended_to(void **state) {
     (void)state;
     for (size_t n = 1; n <= 77; n += n < 68 ? 1 : 9) {
         fill_mask(mask, n, n);
-        check_attend(n * 5 % 23, n, 1 + n * 11 % 67, mask);
+        check_attend(n * 5 % 23, n / 2, n, 1 + n * 11 % 67, mask);
     }
 }
 
 static void same_rows(const struct attended *a, const float *expected, size_t tokens) {
-    for (size_t i = 0; i < tokens; i++)
+    for (size_t i = a->op.own; i < tokens; i++)
         for (size_t d = 0; d < a->op.head_width; d++) {
-            size_t at = packed_at(a->op.first + i, a->op.out_width) + (a->op.out_at + d) * LANES;
+            size_t at = packed_at(a->row[i], a->op.out_width) + (a->op.out_at + d) * LANES;
             assert_memory_equal(&a->out[at], &expected[at], sizeof *expected);
         }
 }
@@ -201,7 +220,7 @@ static void check_masks(const struct kernels *kernels) {
         unsigned char *mask = malloc(n); /* of its own, so that a sanitizer sees a read beyond it */
         assert_non_null(mask);
         fill_mask(mask, n, n);
-        struct attended a = make_attended(n * 7 % 31, n, width, mask);
+        struct attended a = make_attended(n * 7 % 31, n / 5, n, width, mask);
         float *expected = malloc(a.out_count * sizeof *expected), *plain = malloc(a.out_count * sizeof *plain);
         assert_non_null(expected);
         assert_non_null(plain);
@@ -226,17 +245,17 @@ static void check_masks(const struct kernels *kernels) {
         same_rows(&a, plain, n / 2 + 1);
         a.op.tokens = n;
         for (size_t d = 0; d < 3 * width; d++) /* the last is not a number to those before it */
-            a.qkv[packed_at(a.op.first + n - 1, a.op.in_width) + d * LANES] = d % 2 ? NAN : INFINITY;
+            a.qkv[packed_at(a.row[n - 1], a.op.in_width) + d * LANES] = d % 2 ? NAN : INFINITY;
         attend(kernels, &a);
         same_rows(&a, plain, n - 1);
         free_attended(&a);
-        struct attended b = make_attended(n * 7 % 31, n, width, mask);
+        struct attended b = make_attended(n * 7 % 31, n / 5, n, width, mask);
         fill_mask(mask, n, n);
         attend(kernels, &b);
         memcpy(expected, b.out, b.out_count * sizeof *expected);
         for (size_t j = 0; j < n; j++)
             for (size_t d = 0; d < 2 * width && !mask[j]; d++)
-                b.qkv[packed_at(b.op.first + j, b.op.in_width) + (width + d) * LANES] = d % 2 ? NAN : 1e30f * random_float();
+                b.qkv[packed_at(b.row[j], b.op.in_width) + (width + d) * LANES] = d % 2 ? NAN : 1e30f * random_float();
         attend(kernels, &b);
         same_rows(&b, expected, n);
         free_attended(&b);
@@ -257,7 +276,7 @@ static void attention_survives_large_scores(void **state) {
     struct kernels kernels;
     (void)state;
     kernels_scalar(&kernels);
-    struct attended a = make_attended(0, TOKENS, WIDTH, NULL);
+    struct attended a = make_attended(0, 0, TOKENS, WIDTH, NULL);
     for (size_t i = 0; i < TOKENS; i++)
         for (size_t d = 0; d < WIDTH; d++) {
             a.qkv[(0 * WIDTH + d) * LANES + i] = 1000;
@@ -347,6 +366,7 @@ int main(void) {
         cmocka_unit_test(rows_have_the_same_bits_in_every_table),
         cmocka_unit_test(every_code_of_every_type),
         cmocka_unit_test(attention_is_causal_and_exact),
+        cmocka_unit_test(first_rows_may_be_elsewhere),
         cmocka_unit_test(hidden_keys_are_not_attended_to),
         cmocka_unit_test(masks_in_every_table),
         cmocka_unit_test(attention_survives_large_scores),
