@@ -32,7 +32,7 @@ BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden '-ffile-pr
     -MMD -MP
 # The arithmetic: vectorised, no contraction (one rounding per operation, on every machine), no errno and no traps to keep
 # ready for. Never -ffast-math, which also changes the host's floating-point mode at load.
-KERNEL_CFLAGS = -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math
+KERNEL_CFLAGS = -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -falign-functions=64 -falign-loops=64
 
 # Static libraries that live inside the plugin. Debian's serial OpenBLAS: see encoder/kernels/openblas.c for why that one.
 LIBDIR_MULTIARCH := /usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null)

@@ -159,10 +159,14 @@ static void multiply(const struct kernels *kernels, const struct linear *op, siz
         size_t depth = least(DEPTH_BLOCK, op->depth - from);
         take_weights(kernels, op, from, depth, rows, &block);
         block.steps = steps_of(depth);
+        const struct ahead next = block_ahead(op, from + depth);
         for (size_t g = 0; g < count; g += 2) {
             size_t groups = count - g < 2 ? 1 : 2;
+            size_t begin = lines_before(&next, g, count), end = lines_before(&next, g + groups, count);
             for (size_t column = 0; column < op->columns; column += (size_t)2 * TILE) {
                 struct operands at = block;
+                if (end > begin)
+                    fetch(&next, column, least(op->columns - column, (size_t)2 * TILE), begin, end);
                 at.weight += column * block.pitch;
                 at.x = (const unsigned char *)op->prepared + (first + g) * block.group_pitch + from / STEP * STEP_BYTES;
                 tiles_of(op->columns - column > TILE ? 2 : 1, groups, &at, total + (g * KERNEL_PANEL + column) * LANES);

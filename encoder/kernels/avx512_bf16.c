@@ -97,11 +97,15 @@ static void multiply(const struct kernels *kernels, const struct linear *op, siz
     for (size_t from = 0; from < op->depth; from += DEPTH_BLOCK) {
         size_t pitch, depth = least(DEPTH_BLOCK, op->depth - from);
         const unsigned char *weight = weights_of(kernels, op, from, depth, rows, &pitch);
+        const struct ahead next = block_ahead(op, from + depth);
         for (size_t g = 0; g < count;) {
             size_t groups = count - g < TILE_GROUPS ? 1 : TILE_GROUPS;
+            size_t begin = lines_before(&next, g, count), end = lines_before(&next, g + groups, count);
             const unsigned char *x = (const unsigned char *)op->prepared + (first + g) * group_pitch + from * LANES * sizeof(uint16_t);
             for (size_t column = 0, columns; column < op->columns; column += columns) {
                 columns = tile_columns(op->columns - column);
+                if (end > begin)
+                    fetch(&next, column, columns, begin, end);
                 tile_of(columns, groups, x, group_pitch, weight + column * pitch, pitch, (depth + 1) / 2,
                         total + (g * KERNEL_PANEL + column) * LANES);
             }

@@ -11,19 +11,14 @@
 #include <string.h>
 
 #include "bf16.h"
+#include "blocks.h"
 #include "epilogue.h"
 
 #define PARTS 3
 #define STEP 32  /* depth of one tile of AMX: what is prepared is zero up to a whole one */
-#define DEPTH_BLOCK 320
-#define RUN_GROUPS 40
 
 static inline size_t steps_of(size_t depth) {
     return (depth + STEP - 1) / STEP;
-}
-
-static inline size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
 }
 
 /* Rounded to nearest, the low half zero; a NaN stays one. */

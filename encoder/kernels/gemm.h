@@ -15,22 +15,17 @@
 #define ENCODER_KERNELS_GEMM_H
 
 #include "bf16.h"
+#include "blocks.h"
 #include "epilogue.h"
 #include "kernels.h"
 
 #define CHAIN 32
-#define DEPTH_BLOCK 320 /* a group of this depth stays in the first cache, a panel's weights in the second */
-#define RUN_GROUPS 40   /* groups, of several prompts, that one widened block serves */
 #define GROUP_VECTORS (LANES / V)
 #define TILE_VECTORS (TILE_GROUPS * GROUP_VECTORS)
 #define TILE_REST (KERNEL_PANEL % TILE_COLUMNS)
 
 _Static_assert(LANES % V == 0, "a group is whole vectors");
 _Static_assert(DEPTH_BLOCK % CHAIN == 0, "a block is whole chains");
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
 
 static inline float load_float(const unsigned char *from) {
     float value;
@@ -102,12 +97,8 @@ static void tile_of(size_t columns, size_t groups, const float *x, size_t group_
     shapes[shape][groups == TILE_GROUPS](x, group_pitch, weight, pitch, depth, total);
 }
 
-/* A row's block is a few hundred bytes and the next one a page away: the CPU does not see it coming. */
-static void fetch_row(const unsigned char *row, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64)
-        __builtin_prefetch(row + i);
-}
-
+/* A row's block is fetched while the fourth before it is widened: from where it was fetched to before, or, of a panel's first block,
+ * before which there were no tiles, from memory. */
 #define ROWS_AHEAD 4
 
 /* A panel's block of weights as float32, and how far apart its rows are. */
@@ -118,11 +109,12 @@ static const unsigned char *weights_of(const struct kernels *kernels, const stru
         *pitch = op->weight_pitch;
         return weight;
     }
+    const struct ahead here = block_ahead(op, from);
     const float scale = op->scale; /* of its own: for all the compiler knows a row could change op's */
     for (size_t column = 0; column < op->columns; column++) {
         float *row = scratch + column * DEPTH_BLOCK;
         if (column + ROWS_AHEAD < op->columns)
-            fetch_row(weight + (column + ROWS_AHEAD) * op->weight_pitch, depth * (dtype_bits(op->dtype) / 8));
+            fetch(&here, column + ROWS_AHEAD, 1, 0, here.lines);
         widen(weight + column * op->weight_pitch, op->dtype, row, depth);
         for (size_t k = 0; scale != 0 && k < depth; k++)
             row[k] *= scale;
@@ -140,11 +132,15 @@ static void multiply(const struct kernels *kernels, const struct linear *op, siz
     for (size_t from = 0; from < op->depth; from += DEPTH_BLOCK) {
         size_t pitch, depth = least(DEPTH_BLOCK, op->depth - from);
         const unsigned char *weight = weights_of(kernels, op, from, depth, scratch, &pitch);
+        const struct ahead next = pitch == op->weight_pitch ? (struct ahead){0} : block_ahead(op, from + depth);
         for (size_t g = 0; g < count;) {
             size_t groups = count - g < TILE_GROUPS ? 1 : TILE_GROUPS;
             const float *x = rows + (first + g) * group_pitch + from * LANES;
+            size_t begin = lines_before(&next, g, count), end = lines_before(&next, g + groups, count);
             for (size_t column = 0, columns; column < op->columns; column += columns) {
                 columns = tile_columns(op->columns - column);
+                if (end > begin)
+                    fetch(&next, column, columns, begin, end);
                 tile_of(columns, groups, x, group_pitch, weight + column * pitch, pitch, depth,
                         total + (g * KERNEL_PANEL + column) * LANES);
             }
