@@ -6,7 +6,8 @@
 
 #define TILE_COLUMNS 13 /* a panel of 64 is 5 tiles; 13 x 2 sums, 2 of x and 1 weight fill 29 of 32 registers */
 #define TILE_GROUPS 2
-#define TILE_REST (KERNEL_PANEL % TILE_COLUMNS)
+#define X_BYTES sizeof(uint16_t)
+#define WEIGHT_BYTES sizeof(uint16_t)
 
 static void prepare(const struct kernels *kernels, const float *x, size_t depth, void *to) {
     (void)kernels;
@@ -31,7 +32,8 @@ static inline __m512bh weight_pair(const unsigned char *from) {
 /* total[group][column][LANES] += the block's products, summed in float32 */
 static inline __attribute__((always_inline)) void tile(const size_t columns, const size_t groups, const unsigned char *x,
                                                        size_t group_pitch, const unsigned char *weight, size_t pitch,
-                                                       size_t pairs, double *total) {
+                                                       size_t depth, double *total) {
+    const size_t pairs = (depth + 1) / 2;
     __m512 sum[TILE_COLUMNS][TILE_GROUPS];
     for (size_t r = 0; r < columns; r++)
         for (size_t g = 0; g < groups; g++)
@@ -55,27 +57,6 @@ static inline __attribute__((always_inline)) void tile(const size_t columns, con
         }
 }
 
-static size_t tile_columns(size_t left) {
-    return left >= TILE_COLUMNS ? TILE_COLUMNS : left >= TILE_REST ? TILE_REST : 1;
-}
-
-/* `columns` is what tile_columns said, `groups` 1 or TILE_GROUPS: gemm.h */
-static void tile_of(size_t columns, size_t groups, const unsigned char *x, size_t group_pitch, const unsigned char *weight,
-                    size_t pitch, size_t pairs, double *total) {
-    if (columns == TILE_COLUMNS && groups == TILE_GROUPS)
-        tile(TILE_COLUMNS, TILE_GROUPS, x, group_pitch, weight, pitch, pairs, total);
-    else if (columns == TILE_COLUMNS)
-        tile(TILE_COLUMNS, 1, x, group_pitch, weight, pitch, pairs, total);
-    else if (columns == TILE_REST && groups == TILE_GROUPS)
-        tile(TILE_REST, TILE_GROUPS, x, group_pitch, weight, pitch, pairs, total);
-    else if (columns == TILE_REST)
-        tile(TILE_REST, 1, x, group_pitch, weight, pitch, pairs, total);
-    else if (groups == TILE_GROUPS)
-        tile(1, TILE_GROUPS, x, group_pitch, weight, pitch, pairs, total);
-    else
-        tile(1, 1, x, group_pitch, weight, pitch, pairs, total);
-}
-
 /* A file's bfloat16 is used where it lies, if a row's block is whole pairs. */
 static const unsigned char *weights_of(const struct kernels *kernels, const struct linear *op, size_t from, size_t depth,
                                        uint16_t *scratch, size_t *pitch) {
@@ -89,43 +70,8 @@ static const unsigned char *weights_of(const struct kernels *kernels, const stru
     return (const unsigned char *)scratch;
 }
 
-static void multiply(const struct kernels *kernels, const struct linear *op, size_t first, size_t count, void *scratch) {
-    size_t group_pitch = prepared_bytes(kernels, op->depth);
-    uint16_t *rows = scratch;
-    double *total = (double *)(void *)(rows + KERNEL_PANEL * DEPTH_BLOCK);
-    memset(total, 0, count * KERNEL_PANEL * LANES * sizeof *total);
-    for (size_t from = 0; from < op->depth; from += DEPTH_BLOCK) {
-        size_t pitch, depth = least(DEPTH_BLOCK, op->depth - from);
-        const unsigned char *weight = weights_of(kernels, op, from, depth, rows, &pitch);
-        const struct ahead next = block_ahead(op, from + depth);
-        for (size_t g = 0; g < count;) {
-            size_t groups = count - g < TILE_GROUPS ? 1 : TILE_GROUPS;
-            size_t begin = lines_before(&next, g, count), end = lines_before(&next, g + groups, count);
-            const unsigned char *x = (const unsigned char *)op->prepared + (first + g) * group_pitch + from * LANES * sizeof(uint16_t);
-            for (size_t column = 0, columns; column < op->columns; column += columns) {
-                columns = tile_columns(op->columns - column);
-                if (end > begin)
-                    fetch(&next, column, columns, begin, end);
-                tile_of(columns, groups, x, group_pitch, weight + column * pitch, pitch, (depth + 1) / 2,
-                        total + (g * KERNEL_PANEL + column) * LANES);
-            }
-            g += groups;
-        }
-    }
-    for (size_t g = 0; g < count; g++)
-        for (size_t column = 0; column < op->columns; column++)
-            epilogue(op, total + (g * KERNEL_PANEL + column) * LANES, first + g, column);
-}
-
-static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
-    for (size_t g = 0; g < op->groups; g += RUN_GROUPS)
-        multiply(kernels, op, g, least(RUN_GROUPS, op->groups - g), scratch);
-}
-
-static size_t linear_scratch(size_t groups, size_t depth) {
-    (void)depth;
-    return KERNEL_PANEL * (DEPTH_BLOCK * sizeof(uint16_t) + least(groups, RUN_GROUPS) * LANES * sizeof(double));
-}
+#define group_bytes prepared_bytes
+#include "panel.h"
 
 void kernels_avx512_bf16(struct kernels *kernels) {
     size_t used = strlen(kernels->name);

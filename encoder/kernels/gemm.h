@@ -16,13 +16,12 @@
 
 #include "bf16.h"
 #include "blocks.h"
-#include "epilogue.h"
-#include "kernels.h"
 
 #define CHAIN 32
 #define GROUP_VECTORS (LANES / V)
 #define TILE_VECTORS (TILE_GROUPS * GROUP_VECTORS)
-#define TILE_REST (KERNEL_PANEL % TILE_COLUMNS)
+#define X_BYTES sizeof(float)
+#define WEIGHT_BYTES sizeof(float)
 
 _Static_assert(LANES % V == 0, "a group is whole vectors");
 _Static_assert(DEPTH_BLOCK % CHAIN == 0, "a block is whole chains");
@@ -35,9 +34,10 @@ static inline float load_float(const unsigned char *from) {
 
 /* total[group][column][LANES] += weight[columns][depth] x[groups][depth][LANES]; columns and groups are constants where this
  * is inlined. Sums of a block are kept in the first cache, where as many of them as a panel has would not stay. */
-static inline __attribute__((always_inline)) void tile(const size_t columns, const size_t groups, const float *x,
+static inline __attribute__((always_inline)) void tile(const size_t columns, const size_t groups, const unsigned char *from,
                                                        size_t group_pitch, const unsigned char *weight, size_t pitch,
                                                        size_t depth, double *total) {
+    const float *x = (const float *)(const void *)from;
     const size_t vectors = groups * GROUP_VECTORS;
     float block[TILE_COLUMNS][TILE_VECTORS * V];
     for (size_t r = 0; r < columns; r++)
@@ -52,7 +52,7 @@ static inline __attribute__((always_inline)) void tile(const size_t columns, con
         for (size_t k = begin; k < end; k++) {
             v a[TILE_VECTORS];
             for (size_t c = 0; c < vectors; c++)
-                a[c] = v_load(x + c / GROUP_VECTORS * group_pitch + k * LANES + (c - c / GROUP_VECTORS * GROUP_VECTORS) * V);
+                a[c] = v_load(x + c / GROUP_VECTORS * (group_pitch / X_BYTES) + k * LANES + (c - c / GROUP_VECTORS * GROUP_VECTORS) * V);
             for (size_t r = 0; r < columns; r++) {
                 v w = v_set(load_float(weight + r * pitch + k * sizeof(float)));
                 for (size_t c = 0; c < vectors; c++)
@@ -67,34 +67,6 @@ static inline __attribute__((always_inline)) void tile(const size_t columns, con
         for (size_t g = 0; g < groups; g++)
             for (size_t i = 0; i < LANES; i++)
                 total[(g * KERNEL_PANEL + r) * LANES + i] += (double)block[r][g * LANES + i];
-}
-
-/* How many of the columns that are left the next tile takes: as many as a tile has, what is left of a whole panel then, or one. Three
- * shapes, each built for itself. */
-static size_t tile_columns(size_t left) {
-    return left >= TILE_COLUMNS ? TILE_COLUMNS : left >= TILE_REST ? TILE_REST : 1;
-}
-
-/* Each shape is a function of its own, so that no frame holds the sums of all. */
-#define TILE_SHAPE(name, columns, groups)                                                                             \
-    static __attribute__((noinline)) void name(const float *x, size_t group_pitch, const unsigned char *weight,       \
-                                               size_t pitch, size_t depth, double *total) {                           \
-        tile(columns, groups, x, group_pitch, weight, pitch, depth, total);                                           \
-    }
-TILE_SHAPE(tile_whole, TILE_COLUMNS, TILE_GROUPS)
-TILE_SHAPE(tile_whole_of_one, TILE_COLUMNS, 1)
-TILE_SHAPE(tile_rest, TILE_REST, TILE_GROUPS)
-TILE_SHAPE(tile_rest_of_one, TILE_REST, 1)
-TILE_SHAPE(tile_column, 1, TILE_GROUPS)
-TILE_SHAPE(tile_column_of_one, 1, 1)
-
-/* `columns` is what tile_columns said, `groups` 1 or TILE_GROUPS */
-static void tile_of(size_t columns, size_t groups, const float *x, size_t group_pitch, const unsigned char *weight,
-                    size_t pitch, size_t depth, double *total) {
-    void (*const shapes[3][2])(const float *, size_t, const unsigned char *, size_t, size_t, double *) = {
-        {tile_column_of_one, tile_column}, {tile_rest_of_one, tile_rest}, {tile_whole_of_one, tile_whole}};
-    size_t shape = columns == TILE_COLUMNS ? 2 : columns == TILE_REST ? 1 : 0;
-    shapes[shape][groups == TILE_GROUPS](x, group_pitch, weight, pitch, depth, total);
 }
 
 /* A row's block is fetched while the fourth before it is widened: from where it was fetched to before, or, of a panel's first block,
@@ -124,42 +96,11 @@ static const unsigned char *weights_of(const struct kernels *kernels, const stru
     return (const unsigned char *)(const void *)scratch;
 }
 
-static void multiply(const struct kernels *kernels, const struct linear *op, size_t first, size_t count, float *scratch) {
-    const float *rows = op->prepared ? op->prepared : op->x;
-    size_t group_pitch = op->depth * LANES;
-    double *total = (double *)(void *)(scratch + KERNEL_PANEL * DEPTH_BLOCK);
-    memset(total, 0, count * KERNEL_PANEL * LANES * sizeof *total);
-    for (size_t from = 0; from < op->depth; from += DEPTH_BLOCK) {
-        size_t pitch, depth = least(DEPTH_BLOCK, op->depth - from);
-        const unsigned char *weight = weights_of(kernels, op, from, depth, scratch, &pitch);
-        const struct ahead next = pitch == op->weight_pitch ? (struct ahead){0} : block_ahead(op, from + depth);
-        for (size_t g = 0; g < count;) {
-            size_t groups = count - g < TILE_GROUPS ? 1 : TILE_GROUPS;
-            const float *x = rows + (first + g) * group_pitch + from * LANES;
-            size_t begin = lines_before(&next, g, count), end = lines_before(&next, g + groups, count);
-            for (size_t column = 0, columns; column < op->columns; column += columns) {
-                columns = tile_columns(op->columns - column);
-                if (end > begin)
-                    fetch(&next, column, columns, begin, end);
-                tile_of(columns, groups, x, group_pitch, weight + column * pitch, pitch, depth,
-                        total + (g * KERNEL_PANEL + column) * LANES);
-            }
-            g += groups;
-        }
-    }
-    for (size_t g = 0; g < count; g++)
-        for (size_t column = 0; column < op->columns; column++)
-            epilogue(op, total + (g * KERNEL_PANEL + column) * LANES, first + g, column);
+static size_t group_bytes(const struct kernels *kernels, size_t depth) {
+    (void)kernels;
+    return depth * LANES * X_BYTES;
 }
 
-static void linear(const struct kernels *kernels, const struct linear *op, void *scratch) {
-    for (size_t g = 0; g < op->groups; g += RUN_GROUPS)
-        multiply(kernels, op, g, least(RUN_GROUPS, op->groups - g), scratch);
-}
-
-static size_t linear_scratch(size_t groups, size_t depth) {
-    (void)depth;
-    return KERNEL_PANEL * (DEPTH_BLOCK * sizeof(float) + least(groups, RUN_GROUPS) * LANES * sizeof(double));
-}
+#include "panel.h"
 
 #endif
