@@ -102,7 +102,8 @@ static void check_refused(penult_model *model, uint32_t set, uint32_t arithmetic
     }
     int status = -1;
     waitpid(child, &status, 0);
-    check(status == 0, "%s, %s: where Linux refuses a session opens and encodes without", names[set], arithmetic ? "bf16" : "exact");
+    check(status == 0, "%s, %s: where Linux refuses a session opens and encodes without", names[set],
+          arithmetic ? "bf16" : "exact");
 }
 
 /* ---- tiles ---------------------------------------------------------------------------------------------------------- */

@@ -4,11 +4,13 @@
  *     test_encode PLUGIN MODEL NAME [refused]     NAME: of the best set, as model_describe tells it: "amx"
  *                                                 refused: the system gives no leave for AMX (refuse.c)
  *
- * Exact: two sets differ by what rounding in another order does, at most 6e-6 of a value where it was measured (OpenBLAS, AVX2); a
- * product that is dropped, doubled or misplaced is far off, and so is a half's precision, as the test shows of its bound.
+ * Exact: two sets differ by what rounding in another order does, at most 2.9e-6 of a value where it was measured (AVX2 on a CPU;
+ * AVX-512 and AMX here); a product that is dropped, doubled or misplaced is far off, and so is a half's precision, as the test
+ * shows of its bound.
  *
- * bf16: another order of a sum moves a value to the other side of a rounding now and then, by 2^-8 of it. Measured: REASON
- * The test shows that the bound notices weights and activations that were not rounded at all. */
+ * bf16: where the order of a sum moves a value across the middle of two bfloat16, the next product gets the other one, 2^-8 of it
+ * away. Measured, AVX-512 and AMX from plain C: at most 1.4e-2, in rms 2.9e-4 to 1.0e-3. bf16 itself is 5.0e-3 from exact in
+ * rms. The bounds are three times the first and half of the last: arithmetic that is not bf16's does not pass. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,7 @@
 #define TOKENS 21 /* of a prompt: with 77 an hour goes by */
 
 static const double bounds[] = {[PENULT_ARITHMETIC_EXACT] = 2e-5, [PENULT_ARITHMETIC_BF16] = 4e-2};
+#define BF16_RMS 2.5e-3
 static const char *const arithmetics[] = {"exact", "bf16"};
 
 static const struct {
@@ -103,12 +106,10 @@ static struct results results_of(penult_model *model, size_t set, uint32_t arith
     struct results r = {.row = (size_t)TOKENS * info->width, .hidden_count = (size_t)PROMPTS * TOKENS * info->width,
                         .pooled_count = (size_t)PROMPTS * info->projection};
     penult_session *session = open_session(model, sets[set].set, arithmetic);
-    double began = seconds();
     for (int masked = 0; masked < 2; masked++)
         r.hidden[masked] = encode(session, model, 0, masked, &r, &r.pooled[masked]);
     r.last = encode(session, model, PROMPTS - 1, 0, &r, NULL);
     api->session_close(session);
-    say("%s, %s: %.1f s", sets[set].name, arithmetics[arithmetic], seconds() - began);
     return r;
 }
 
@@ -138,7 +139,7 @@ static void compare(const char *set, uint32_t arithmetic, const struct results *
         double apart = distance(found->hidden[masked], expected->hidden[masked], expected->hidden_count);
         double usual = usual_distance(found->hidden[masked], expected->hidden[masked], expected->hidden_count);
         double pooled = distance(found->pooled[masked], expected->pooled[masked], expected->pooled_count);
-        check(apart <= bound && pooled <= bound,
+        check(apart <= bound && pooled <= bound && (arithmetic == PENULT_ARITHMETIC_EXACT || usual <= BF16_RMS),
               "%s, %s, %s: hidden states within %.1e of scalar's (rms %.1e), pooled ones within %.1e", set, arithmetics[arithmetic],
               masked ? "key masks" : "no masks", apart, usual, pooled);
     }
@@ -168,14 +169,12 @@ static void make_prompts(const penult_model_info *info) {
     }
 }
 
-/* What bf16 does to the model is far more than what the order of sums does to bf16. */
 static void check_bf16(const struct results *r, const float *exact) {
     size_t count = r[SCALAR].hidden_count;
     double rounded = usual_distance(r[SCALAR].hidden[0], exact, count), amx = usual_distance(r[AMX].hidden[0], exact, count);
-    double apart = usual_distance(r[AMX].hidden[0], r[SCALAR].hidden[0], count);
-    say("from exact: scalar %.1e in rms, amx %.1e; amx from scalar %.1e", rounded, amx, apart);
-    check(amx < 1.2 * rounded && rounded < 1.2 * amx, "bf16: amx is as far from exact as scalar is");
-    check(apart < rounded, "bf16: amx is nearer to scalar than that is to exact");
+    check(amx < 1.2 * rounded && rounded < 1.2 * amx, "bf16: amx is as far from exact as scalar is, %.1e and %.1e in rms", amx,
+          rounded);
+    check(rounded > BF16_RMS, "the bound notices exact arithmetic");
 }
 
 int main(int argc, char **argv) {
@@ -204,7 +203,8 @@ int main(int argc, char **argv) {
         check(distance(r[SCALAR].hidden[1], r[SCALAR].hidden[0], r[SCALAR].hidden_count) > bounds[a], "%s: key masks do something",
               arithmetics[a]);
         check(same_results(&r[BEST], &r[AMX]), "%s: the best set has the bits of amx, or of what stands in for it", arithmetics[a]);
-        check(same_results(&r[AVX512], &r[AMX]) == !amx, "%s: amx has %s bits than avx512", arithmetics[a], amx ? "other" : "no other");
+        check(same_results(&r[AVX512], &r[AMX]) == !amx, "%s: amx has %s bits than avx512", arithmetics[a],
+              amx ? "other" : "no other");
         if (a == PENULT_ARITHMETIC_EXACT) {
             check_bound(r[SCALAR].hidden[0], r[SCALAR].hidden_count);
             exact = copy_of(r[SCALAR].hidden[0], r[SCALAR].hidden_count);
