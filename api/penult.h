@@ -412,7 +412,7 @@ typedef struct penult_output {
     penult_buffer to;
 } penult_output;
 
-/* arithmetic 0 is exact: as close to the float64 result as float32 PyTorch is.
+/* arithmetic 0: the session's. There is no other value yet.
  * progress  called after each block; nonzero cancels. May be NULL.
  * What it costs: blocks up to the last one that an output needs; of a prompt of which only pooled embeddings are wanted the tokens up
  * to its end; and what prompts begin with in common, ids and key_mask, once for all of them. */

@@ -200,7 +200,7 @@ int clip_hash(const struct clip *clip, int (*progress)(void *user, uint64_t done
 
 void clip_kernels_name(const struct clip *clip, char name[sizeof((struct kernels *)0)->name]) {
     struct kernels kernels = clip->kernels;
-    if (cpu_features() & CPU_AMX)
+    if (kernels.name[0] && cpu_features() & CPU_AMX) /* without a tower there are none */
         kernels_fill(&kernels, KERNELS_BEST, ARITHMETIC_EXACT, cpu_features());
     memcpy(name, kernels.name, sizeof kernels.name);
 }

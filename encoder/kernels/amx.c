@@ -192,6 +192,7 @@ static size_t linear_scratch(size_t groups, size_t depth) {
 }
 
 void kernels_amx(struct kernels *kernels, enum arithmetic arithmetic) {
+    memset(kernels->name, 0, sizeof kernels->name); /* it was a longer one; hosts compare what model_describe gives */
     snprintf(kernels->name, sizeof kernels->name, "amx%s", arithmetic == ARITHMETIC_BF16 ? ", bf16" : "");
     kernels->arithmetic = arithmetic;
     kernels->linear = linear;
