@@ -215,7 +215,7 @@ static int encode(penult_session *session, const penult_text_request *request, p
     if (!status && result)
         status = struct_in(&e.result, sizeof e.result, result, "result", fault);
     if (!status && e.request.arithmetic)
-        status = fault_set(fault, FAULT_UNSUPPORTED, "request->arithmetic is %u, expected 0 (exact)", e.request.arithmetic);
+        status = fault_set(fault, FAULT_UNSUPPORTED, "request->arithmetic is %u, expected 0 (the session's)", e.request.arithmetic);
     if (status)
         return status;
     e.clip = session->model->clip;
