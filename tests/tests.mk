@@ -64,7 +64,9 @@ $(B)/tests/emulated/test_%: tests/unit/test_%.c $(EMULATED_OBJECTS) $(ENGINE_OBJ
 # The slowest first: two at a time end together.
 TEST_PAIRS = $(FAULT_COMMANDS) \
     "$(PYTHON) tests/command/test_command.py" \
+    $(EMULATED_TESTS:%="%") \
     $(FILE_COMMANDS) \
+    $(UNIT_TESTS:%="%") \
     "$(PYTHON) tests/model/test_open.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/model/test_layouts.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/layers.py" \
@@ -77,7 +79,7 @@ TEST_PAIRS = $(FAULT_COMMANDS) \
     "$(PYTHON) tests/abi/test_python_pipeline_life.py $(B)/penult.so $(MODEL)" \
     "$(PYTHON) tests/parity/test_golden.py $(B)/penult.so"
 
-TEST_COMMANDS = $(UNIT_TESTS:%="%") $(EMULATED_TESTS:%="%") \
+TEST_COMMANDS = \
     "$(B)/abi/test_load $(B)/abi/fakes $(B)/penult.so" \
     "$(B)/abi/test_misuse $(B)/penult.so $(MODEL)" \
     $(MEMORY_COMMANDS) \
