@@ -11,9 +11,9 @@ include tests/memory/memory.mk
 include tests/bench/bench.mk
 include tests/faults/faults.mk
 include tests/files/files.mk
+include tests/analysis/analysis.mk
 include tests/host/host.mk
 include tests/fuzz/fuzz.mk
-include tests/analysis/analysis.mk
 include tests/bochs/bochs.mk
 
 TEST_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g $(WARNINGS) $(HARDENING) -MMD -MP

@@ -176,7 +176,7 @@ const struct recipe *recipe_find(const char *name, size_t size) {
 int recipe_layer(const struct recipe *recipe, unsigned index, int has_skip, int skip, int optional, int negative, unsigned layers,
                  int *layer, int *norm, struct fault *fault) {
     const struct recipe_tower *tower = &recipe->towers[index];
-    int usual = tower->layer + (tower->cut_to == layers && layers > 0); /* in a published export that leaves out what is behind it */
+    int usual = tower->layer + (tower->cut_to == layers); /* in a published export that leaves out what is behind it */
     unsigned moved = recipe->skip_towers | (optional ? recipe->skip_asked : 0);
     *layer = usual;
     *norm = tower->norm;

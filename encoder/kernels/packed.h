@@ -40,7 +40,7 @@ static inline void packed_take(const float *from, size_t width, size_t row, size
 /* The same of up to LANES rows wherever they lie; those of one prompt mostly follow each other. */
 static inline void packed_gather(const float *from, size_t width, const uint32_t *row, size_t rows, float *to, size_t to_pitch,
                                  size_t count) {
-    const float *place[LANES];
+    const float *lane[LANES];
     size_t follow = 0;
     while (follow < rows && row[follow] == row[0] + follow)
         follow++;
@@ -49,10 +49,10 @@ static inline void packed_gather(const float *from, size_t width, const uint32_t
         return;
     }
     for (size_t i = 0; i < rows; i++)
-        place[i] = from + packed_at(row[i], width);
+        lane[i] = from + packed_at(row[i], width);
     for (size_t k = 0; k < count; k++)
         for (size_t i = 0; i < LANES; i++)
-            to[k * to_pitch + i] = i < rows ? place[i][k * LANES] : 0;
+            to[k * to_pitch + i] = i < rows ? lane[i][k * LANES] : 0;
 }
 
 /* The way back, for one feature: `rows` values to rows from `row` on. `to` is where the feature is in the first group. */

@@ -51,7 +51,9 @@ static void multiply(const struct kernels *kernels, const struct linear *op, siz
     for (size_t from = 0; from < op->depth; from += DEPTH_BLOCK) {
         size_t pitch, depth = least(DEPTH_BLOCK, op->depth - from);
         const unsigned char *weight = weights_of(kernels, op, from, depth, scratch, &pitch);
-        const struct ahead next = pitch == op->weight_pitch ? (struct ahead){0} : block_ahead(op, from + depth);
+        struct ahead next = {0};
+        if (pitch != op->weight_pitch) /* not read in place */
+            next = block_ahead(op, from + depth);
         for (size_t g = 0; g < count;) {
             size_t groups = count - g < TILE_GROUPS ? 1 : TILE_GROUPS;
             size_t begin = lines_before(&next, g, count), end = lines_before(&next, g + groups, count);

@@ -12,6 +12,9 @@
 #include "../../encoder/base/memory.h"
 #include "../../encoder/clip.h"
 #include "../../encoder/format/shards.h"
+#include "../../encoder/format/vocab.h"
+#include "../../encoder/text/tokenizer.h"
+#include "compact.h"
 #include "unit.h"
 
 void *__real_memory_array(size_t count, size_t size);
@@ -77,6 +80,27 @@ static void an_index(void **state) {
         used += (size_t)snprintf(index_text + used, sizeof index_text - used, "%s\"t%d\":\"%d.st\"", i ? "," : "", i, i % 3);
     snprintf(index_text + used, sizeof index_text - used, "}}");
     assert_true(refuse_each(parse_index) >= 3);
+}
+
+/* ---- a vocabulary in one file ---- */
+
+static struct compact *vocabulary;
+
+static int open_vocabulary(void) {
+    struct vocab_files files = {.of[VOCAB_COMPACT] = {vocabulary->bytes, vocabulary->size}};
+    struct tokenizer_options options = {.default_pad = -1};
+    struct tokenizer *tokenizer;
+    int status = tokenizer_open_files(&tokenizer, &files, &options, NULL, NULL, &fault);
+    tokenizer_close(tokenizer);
+    return status;
+}
+
+static void a_compact_vocabulary(void **state) {
+    static const uint16_t merges[] = {71, 68, 75, 75, 512, 513, 514, 334};
+    (void)state;
+    vocabulary = compact_of(1, 4, merges, 4);
+    assert_true(refuse_each(open_vocabulary) > 5);
+    free(vocabulary);
 }
 
 /* ---- a model of one file, and the same behind an index ---- */
@@ -205,6 +229,7 @@ static void the_api(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_index),
+        cmocka_unit_test(a_compact_vocabulary),
         cmocka_unit_test(a_model),
         cmocka_unit_test(a_model_in_shards),
         cmocka_unit_test(the_api),

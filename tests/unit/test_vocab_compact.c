@@ -5,48 +5,13 @@
 #include <unistd.h>
 
 #include "../../encoder/base/memory.h"
-#include "../../encoder/base/wrap.h"
 #include "../../encoder/tokenizer_place.h"
+#include "compact.h"
 #include "vocab_edits.h"
 
 /* h e, l l, he ll, hell o</w>: the merges of small_vocab.h, as ids */
 static const uint16_t hello[] = {71, 68, 75, 75, 512, 513, 514, 334};
 #define HELLO (sizeof hello / sizeof *hello / 2)
-
-struct compact {
-    char bytes[4 * 70000 + 24];
-    size_t size;
-};
-
-WRAPS("FNV-1a multiplies modulo 2^64")
-static uint64_t fnv(const char *bytes, size_t size) {
-    uint64_t value = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < size; i++)
-        value = (value ^ (unsigned char)bytes[i]) * 0x100000001B3u;
-    return value;
-}
-
-static void put_number(struct compact *file, uint64_t value, size_t bytes) {
-    for (size_t i = 0; i < bytes; i++)
-        file->bytes[file->size++] = (char)(value >> 8 * i & 0xFF);
-}
-
-static void seal(struct compact *file) {
-    put_number(file, fnv(file->bytes, file->size), 8);
-}
-
-/* A file that says it has `count` merges and holds the ids of `merges`. */
-static struct compact *compact_of(uint32_t version, uint32_t count, const uint16_t *ids, size_t merges) {
-    struct compact *file = calloc(1, sizeof *file);
-    memcpy(file->bytes, "PENVOCAB", 8);
-    file->size = 8;
-    put_number(file, version, 4);
-    put_number(file, count, 4);
-    for (size_t i = 0; i < 2 * merges; i++)
-        put_number(file, ids[i], 2);
-    seal(file);
-    return file;
-}
 
 static int open_bytes(struct tokenizer **out, const char *bytes, size_t size, int32_t pad) {
     struct vocab_files files = {0};
