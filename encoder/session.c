@@ -48,7 +48,6 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
     s->pass.row = arena_take(arena, buffers->rows, sizeof *s->pass.row);
     s->pass.nodes = arena_take(arena, buffers->rows, sizeof *s->pass.nodes);
     s->pass.buckets = arena_take(arena, buffers->buckets, sizeof *s->pass.buckets);
-    s->pass.bucket_count = buffers->buckets;
     s->key_masks = arena_take(arena, B * g->context, sizeof *s->key_masks);
     s->text_scratch = arena_take(arena, text, 1);
     s->pass.x = arena_take(arena, buffers->stream, sizeof(float));

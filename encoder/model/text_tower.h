@@ -66,8 +66,8 @@ struct text_pass {
     struct text_rows *rows;  /* [B], filled by rows_settle, as are: */
     uint32_t *row;           /* [B,T] where each token's row is, of those that have one; a prompt's own follow each other */
     struct text_node *nodes; /* [rows] */
-    uint32_t *buckets;       /* [buckets] the first row of each hash */
-    size_t bucket_count;     /* a power of two */
+    uint32_t *buckets;       /* [bucket_count] the first row of each hash */
+    size_t bucket_count;     /* a power of two, for the rows that this pass may have */
     size_t row_count, groups, run, end_groups; /* rows; groups of them, of one whole prompt (kernels.h: linear.run), of ends */
     /* packed activations */
     float *x;      /* D wide: the residual stream */

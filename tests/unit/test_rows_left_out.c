@@ -144,7 +144,7 @@ struct small {
     int32_t ids[3][30];
     const unsigned char *key_mask[3];
     struct text_rows rows[3];
-    uint32_t row[3 * 30], buckets[4];
+    uint32_t row[3 * 30], buckets[128];
     struct text_node nodes[3 * 30];
     struct text_pass pass;
 };
@@ -157,7 +157,7 @@ static struct small *make_small(const size_t *end, const struct tap *taps) {
             s->ids[b][t] = 100 * b + t;
     s->pass = (struct text_pass){.kernels = &s->kernels, .batch = 3, .tokens = 30, .ids = s->ids[0], .end = end,
                                  .key_mask = s->key_mask, .taps = taps, .tap_count = 1, .rows = s->rows, .row = s->row,
-                                 .nodes = s->nodes, .buckets = s->buckets, .bucket_count = 4};
+                                 .nodes = s->nodes, .buckets = s->buckets};
     return s;
 }
 
