@@ -51,9 +51,11 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
     s->key_masks = arena_take(arena, B * g->context, sizeof *s->key_masks);
     s->text_scratch = arena_take(arena, text, 1);
     s->pass.x = arena_take(arena, buffers->stream, sizeof(float));
+    s->pass.low = arena_take(arena, buffers->stream, sizeof(float));
     s->pass.h = arena_take(arena, buffers->stream, sizeof(float));
     s->pass.wide = arena_take(arena, buffers->wide, sizeof(float));
     s->pass.ends_x = arena_take(arena, buffers->ends, sizeof(float));
+    s->pass.ends_low = arena_take(arena, buffers->ends, sizeof(float));
     s->pass.ends_h = arena_take(arena, buffers->ends, sizeof(float));
     s->pass.pooled = arena_take(arena, buffers->pooled, sizeof(float));
     s->pass.prepared = arena_take(arena, buffers->prepared_bytes, 1);

@@ -24,7 +24,7 @@ enum arithmetic { ARITHMETIC_EXACT, ARITHMETIC_BF16 };
 
 enum epilogue {
     EPILOGUE_STORE,      /* y = r */
-    EPILOGUE_ADD,        /* y = y + r: the residual stream */
+    EPILOGUE_ADD,        /* y + low = y + low + r: the residual stream */
     EPILOGUE_GELU,       /* y = r (1 + erf(r / sqrt 2)) / 2 */
     EPILOGUE_QUICK_GELU  /* y = r / (1 + exp(-1.702 r)) */
 };
@@ -44,6 +44,7 @@ struct linear {
     const float *bias;           /* [columns] or NULL */
     float *y;                    /* feature 0 of these columns in the first group */
     size_t y_width;              /* features of a group of y */
+    float *low;                  /* EPILOGUE_ADD: as y; what y was too short for, less than its last bit */
     size_t depth, columns;       /* columns <= KERNEL_PANEL */
     enum epilogue epilogue;
 };

@@ -11,7 +11,7 @@
 /* The rows that a part of a block works on: all of them, or the ends. */
 struct stream {
     struct text_pass *pass;
-    float *x, *h;
+    float *x, *low, *h;
     size_t groups, run;
 };
 
@@ -60,7 +60,7 @@ struct product {
     const struct matrix *matrix[3];
     const float *bias[3];
     const float *x;
-    float *y;
+    float *y, *low; /* low: of the residual stream, else NULL */
     size_t y_width;
     size_t depth, columns; /* of each matrix */
     enum epilogue epilogue;
@@ -87,6 +87,7 @@ static void product_panel(struct worker *worker, size_t unit, void *context) {
         .scale = matrix->scale,
         .bias = op->bias[which] + column,
         .y = op->y + (which * op->columns + column) * LANES,
+        .low = op->low ? op->low + column * LANES : NULL,
         .y_width = op->y_width,
         .depth = op->depth,
         .columns = op->columns - column < KERNEL_PANEL ? op->columns - column : KERNEL_PANEL,
@@ -142,7 +143,7 @@ static void rest(struct worker *worker, const struct stream *s, const struct blo
     size_t D = g->width, M = g->mlp_width;
     struct product out = {
         .stream = s, .matrix = {&block->out}, .bias = {block->out_bias},
-        .x = s->h, .y = s->x, .y_width = D, .depth = D, .columns = D, .epilogue = EPILOGUE_ADD,
+        .x = s->h, .y = s->x, .low = s->low, .y_width = D, .depth = D, .columns = D, .epilogue = EPILOGUE_ADD,
     };
     struct product fc1 = {
         .stream = s, .matrix = {&block->fc1}, .bias = {block->fc1_bias},
@@ -151,7 +152,7 @@ static void rest(struct worker *worker, const struct stream *s, const struct blo
     };
     struct product fc2 = {
         .stream = s, .matrix = {&block->fc2}, .bias = {block->fc2_bias},
-        .x = s->pass->wide, .y = s->x, .y_width = D, .depth = M, .columns = D, .epilogue = EPILOGUE_ADD,
+        .x = s->pass->wide, .y = s->x, .low = s->low, .y_width = D, .depth = M, .columns = D, .epilogue = EPILOGUE_ADD,
     };
     multiply(worker, &out, 1);
     norm(worker, s, block->norm2_gain, block->norm2_bias);
@@ -160,8 +161,8 @@ static void rest(struct worker *worker, const struct stream *s, const struct blo
 }
 
 void block_run(struct worker *worker, struct text_pass *pass, const struct block *block, int ends_only) {
-    struct stream all = {pass, pass->x, pass->h, pass->groups, pass->run};
-    struct stream ends = {pass, pass->ends_x, pass->ends_h, pass->end_groups, 1};
+    struct stream all = {pass, pass->x, pass->low, pass->h, pass->groups, pass->run};
+    struct stream ends = {pass, pass->ends_x, pass->ends_low, pass->ends_h, pass->end_groups, 1};
     attention(worker, &all, block);
     if (ends_only)
         rows_take_ends(worker, pass, 1);

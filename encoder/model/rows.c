@@ -100,11 +100,15 @@ static void embed_row(struct text_pass *pass, size_t prompt, size_t token, float
     const struct text_weights *w = pass->weights;
     size_t width = w->geometry.width;
     const float *position = w->positions + token * width;
-    float *x = pass->x + packed_at(pass->row[prompt * pass->tokens + token], width);
+    size_t at = packed_at(pass->row[prompt * pass->tokens + token], width);
+    float *x = pass->x + at, *low = pass->low + at;
     pass->kernels->widen(w->token_embedding.data + (size_t)pass->ids[prompt * pass->tokens + token] * w->token_embedding.pitch,
                          w->token_embedding.dtype, row, width);
-    for (size_t k = 0; k < width; k++)
-        x[k * LANES] = row[k] + position[k];
+    for (size_t k = 0; k < width; k++) {
+        double sum = (double)row[k] + (double)position[k];
+        x[k * LANES] = (float)sum;
+        low[k * LANES] = (float)(sum - (double)x[k * LANES]);
+    }
 }
 
 /* Lanes behind the last row: nobody reads them, but what an earlier pass left there must not grow from pass to pass. */
@@ -116,12 +120,13 @@ static void clear_behind(float *packed, size_t width, size_t end) {
 
 static void clear_lanes(struct text_pass *pass) {
     size_t width = pass->weights->geometry.width;
-    if (!pass->kernels->whole_prompts) {
-        clear_behind(pass->x, width, pass->row_count);
-        return;
+    float *const streams[] = {pass->x, pass->low};
+    for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
+        if (!pass->kernels->whole_prompts)
+            clear_behind(streams[i], width, pass->row_count);
+        for (size_t b = 0; pass->kernels->whole_prompts && b < pass->batch; b++)
+            clear_behind(streams[i], width, (size_t)pass->row[b * pass->tokens] + pass->rows[b].count);
     }
-    for (size_t b = 0; b < pass->batch; b++)
-        clear_behind(pass->x, width, (size_t)pass->row[b * pass->tokens] + pass->rows[b].count);
 }
 
 /* One unit more than there are chunks clears. */
@@ -191,13 +196,17 @@ static void take_end(struct worker *worker, size_t prompt, void *context) {
     size_t width = pass->weights->geometry.width;
     size_t to = packed_at(rows_end(pass, prompt), width); /* of one prompt more than there are: that unit clears */
     (void)worker;
-    if (prompt == pass->batch && !pass->kernels->whole_prompts)
+    if (prompt == pass->batch && !pass->kernels->whole_prompts) {
         clear_behind(pass->ends_x, width, pass->batch);
+        clear_behind(pass->ends_low, width, pass->batch);
+    }
     if (prompt == pass->batch || pass->rows[prompt].count == 0)
         return;
     size_t from = packed_at(pass->row[prompt * pass->tokens + pass->end[prompt]], width);
-    for (size_t k = 0; k < width; k++)
+    for (size_t k = 0; k < width; k++) {
         pass->ends_x[to + k * LANES] = pass->x[from + k * LANES];
+        pass->ends_low[to + k * LANES] = pass->low[from + k * LANES];
+    }
     for (size_t k = 0; op->both && k < width; k++)
         pass->ends_h[to + k * LANES] = pass->h[from + k * LANES];
 }

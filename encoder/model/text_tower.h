@@ -71,9 +71,11 @@ struct text_pass {
     size_t row_count, groups, run, end_groups; /* rows; groups of them, of one whole prompt (kernels.h: linear.run), of ends */
     /* packed activations */
     float *x;      /* D wide: the residual stream */
+    float *low;    /* D wide: what x is too short for (kernels.h: EPILOGUE_ADD) */
     float *h;      /* D wide: normed input, then the heads' output */
     float *wide;   /* 3D wide: q k v side by side; or M wide: the MLP's inside */
     float *ends_x; /* D wide, a row for each prompt: x, then the normed end */
+    float *ends_low; /* D wide, a row for each prompt */
     float *ends_h; /* D wide, a row for each prompt */
     float *pooled; /* P wide, a row for each prompt */
     void *prepared; /* what the kernels make of a product's input, if they do (kernels.h: prepare) */
@@ -82,7 +84,7 @@ struct text_pass {
 
 struct tower_buffers {
     size_t rows, buckets; /* of row and of nodes, of buckets */
-    size_t stream, wide, ends, pooled; /* floats of x and of h, of wide, of ends_x and of ends_h, of pooled */
+    size_t stream, wide, ends, pooled; /* floats of x, low and h each, of wide, of each of ends_, of pooled */
     size_t prepared_bytes;
     size_t worker_bytes; /* scratch of one worker */
 };

@@ -44,21 +44,23 @@ static void check_linear(const struct kernels *kernels, size_t prompts, size_t r
                          enum dtype dtype, enum epilogue epilogue) {
     size_t groups = prompts * run_groups, y_width = columns + 2, y_count = groups * y_width * LANES;
     float *x = malloc(groups * depth * LANES * sizeof *x + 1), bias[KERNEL_PANEL];
-    float *block = guarded(y_count), *y = block + MARGIN, *before = malloc((y_count + 1) * sizeof *before);
+    float *block = guarded(y_count), *y = block + MARGIN, *before = guarded(y_count);
+    float *low_block = guarded(y_count), *low = low_block + MARGIN, *low_before = guarded(y_count);
     struct weights w = make_weights(columns * depth, dtype);
     assert_non_null(x);
-    assert_non_null(before);
     for (size_t i = 0; i < groups * depth * LANES; i++)
         x[i] = random_float();
     for (size_t i = 0; i < columns; i++)
         bias[i] = random_float();
     for (size_t i = 0; i < y_count; i++)
-        y[i] = random_float();
+        y[i] = random_float(), low[i] = y[i] * 0x1p-26f;
     memcpy(before, y, y_count * sizeof *y);
+    memcpy(low_before, low, y_count * sizeof *low);
     struct linear op = {
         .x = x, .groups = groups, .run = run_groups,
         .weight = w.block + 1, .weight_pitch = depth * w.element, .dtype = dtype, .bias = columns % 3 ? bias : NULL,
-        .y = y + LANES, .y_width = y_width, .depth = depth, .columns = columns, .epilogue = epilogue,
+        .y = y + LANES, .low = epilogue == EPILOGUE_ADD ? low + LANES : NULL, .y_width = y_width,
+        .depth = depth, .columns = columns, .epilogue = epilogue,
         .scale = columns % 4 == 1 ? 0.3f : 0,
     };
     int rounds = kernels->arithmetic == ARITHMETIC_BF16;
@@ -69,29 +71,34 @@ static void check_linear(const struct kernels *kernels, size_t prompts, size_t r
     run((struct job){.kernels = kernels, .linear = &op,
                      .scratch = kernels->linear_scratch(kernels->whole_prompts ? run_groups : groups, depth)});
     check_guards(block, y_count);
+    check_guards(low_block, y_count);
     for (size_t row = 0; row < groups * LANES; row += row_step()) {
         size_t y_row = packed_at(row, y_width), x_row = packed_at(row, depth);
         for (size_t c = 0; c < columns; c++) {
             size_t at = y_row + (1 + c) * LANES;
-            double sum = op.bias ? (double)bias[c] : 0, size = fabs(sum), y0 = (double)before[at];
+            double sum = op.bias ? (double)bias[c] : 0, size = fabs(sum), y0 = (double)before[at] + (double)low_before[at];
             for (size_t k = 0; k < depth; k++) {
                 float input = x[x_row + k * LANES];
                 double term = (double)(rounds ? bf16_rounded(input) : input) * w.values[c * depth + k];
                 sum += term;
                 size += fabs(term);
             }
-            double found = (double)y[at], expected = finish(sum, y0, epilogue);
+            double found = (double)y[at] + (epilogue == EPILOGUE_ADD ? (double)low[at] : 0), expected = finish(sum, y0, epilogue);
             double bound = ((double)depth + 8) * 0x1p-24 * (size + fabs(y0));
+            assert_true(epilogue == EPILOGUE_ADD ? y[at] == (float)found : low[at] == low_before[at]);
             if (!(fabs(found - expected) <= bound))
                 fail_msg("%s: %zu groups, %zu x %zu %s epilogue %d: row %zu column %zu is %.9g, expected %.9g within %.2g",
                          kernels->name, groups, depth, columns, dtype_name(dtype), (int)epilogue, row, c, found, expected, bound);
         }
         for (size_t k = 0; k < y_width; k += columns + 1) /* the features on both sides belong to somebody else */
-            assert_memory_equal(&y[y_row + k * LANES], &before[y_row + k * LANES], sizeof *y);
+            assert_true(y[y_row + k * LANES] == before[y_row + k * LANES] &&
+                        low[y_row + k * LANES] == low_before[y_row + k * LANES]);
     }
     free(x);
     free(block);
     free(before);
+    free(low_block);
+    free(low_before);
     free(w.block);
     free(w.values);
 }
