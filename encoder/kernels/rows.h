@@ -184,6 +184,8 @@ static void rows_attend(const struct attend *op, void *scratch) {
     size_t pitch = packed_groups(op->tokens) * LANES, plane = op->head_width * pitch;
     float *q = scratch, *k = q + plane, *values = k + plane;
     struct head head = {.op = op, .q = q, .k = k, .v = values, .score = values + plane, .pitch = pitch};
+    if (op->own == op->tokens)
+        return;
     gather(op, op->q, q, pitch);
     gather(op, op->k, k, pitch);
     gather(op, op->v, values, pitch);
