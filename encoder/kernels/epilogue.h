@@ -1,7 +1,7 @@
 /* epilogue.h - what happens to a product before it is written. Shared by all kernels: the loops run over a group's rows.
  *
  * The residual stream is kept in two floats: in one, a channel of 100 loses 4e-6 at each of 64 additions, which for the massive
- * channels of CLIP's start token came to three times the error of torch, by chance (tests/parity/README.md, RESULTS-FULL.md). */
+ * channels of CLIP's start token came to three times the error of torch, by chance (tests/bench/LOG.md, 15). */
 #ifndef ENCODER_KERNELS_EPILOGUE_H
 #define ENCODER_KERNELS_EPILOGUE_H
 

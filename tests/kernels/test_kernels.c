@@ -114,6 +114,25 @@ static void check_table(const struct kernels *kernels) {
             check_linear(kernels, big[i][0], big[i][1], big[i][2], big[i][3], dtypes[d], (enum epilogue)((i + d) % 4));
 }
 
+/* What is less than half of a channel's last bit, added again and again: a stream of one float would never move. */
+static void check_small_additions(const struct kernels *kernels) {
+    enum { TIMES = 64 };
+    float x[LANES], y[LANES], low[LANES] = {0}, weight = 0x1p-20f;
+    for (size_t i = 0; i < LANES; i++)
+        x[i] = 1, y[i] = 100;
+    struct linear op = {.x = x, .groups = 1, .run = 1, .weight = (const unsigned char *)&weight, .weight_pitch = sizeof weight,
+                        .dtype = DTYPE_F32, .y = y, .low = low, .y_width = 1, .depth = 1, .columns = 1, .epilogue = EPILOGUE_ADD};
+    for (int i = 0; i < TIMES; i++)
+        run((struct job){.kernels = kernels, .linear = &op, .scratch = kernels->linear_scratch(1, 1)});
+    for (size_t i = 0; i < LANES; i++)
+        assert_true((double)y[i] + (double)low[i] == 100 + TIMES * 0x1p-20 && y[i] == (float)(100 + TIMES * 0x1p-20));
+}
+
+static void small_additions_are_not_lost(void **state) {
+    (void)state;
+    each_table(check_small_additions);
+}
+
 static void linear_of_every_table(void **state) {
     (void)state;
     each_table(check_table);
@@ -282,6 +301,7 @@ static void a_cpu_without_amx_gives_none(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_of_every_table),
+        cmocka_unit_test(small_additions_are_not_lost),
         cmocka_unit_test(linear_does_not_know_its_batch),
         cmocka_unit_test(exact_is_as_float32),
         cmocka_unit_test(scratch_is_enough_for_fewer_groups),
