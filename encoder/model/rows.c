@@ -67,8 +67,9 @@ static size_t settle_whole(struct text_pass *pass, size_t prompt, size_t total) 
 void rows_settle(struct text_pass *pass) {
     size_t total = 0;
     int whole = pass->kernels->whole_prompts;
-    for (pass->bucket_count = 1; pass->bucket_count < pass->batch * pass->tokens; pass->bucket_count *= 2)
-        continue;
+    pass->bucket_count = 1;
+    while (pass->bucket_count < pass->batch * pass->tokens)
+        pass->bucket_count *= 2;
     memset(pass->buckets, 0xFF, pass->bucket_count * sizeof *pass->buckets);
     for (size_t b = 0; b < pass->batch; b++) {
         pass->rows[b] = (struct text_rows){.count = rows_wanted(pass, b)};

@@ -183,8 +183,9 @@ int tower_measure(const struct geometry *g, const struct kernels *kernels, size_
     if (rows >= NO_ROW)
         return 0;
     out->rows = batch * context;
-    for (out->buckets = 1; out->buckets < out->rows; out->buckets *= 2)
-        continue;
+    out->buckets = 1;
+    while (out->buckets < out->rows)
+        out->buckets *= 2;
     size_t groups = rows / LANES, ends = kernels->whole_prompts ? batch : packed_groups(batch);
     if (__builtin_mul_overflow(groups * LANES, (size_t)g->width, &out->stream) ||
         __builtin_mul_overflow(groups * LANES, wide, &out->wide) ||
