@@ -183,7 +183,7 @@ static int seat_worker(struct workers *pool, unsigned index, void *scratch) {
     struct seat *seat = (struct seat *)(void *)region;
     pool->seats[index] = seat;
     seat->region = region;
-    seat->worker = (struct worker){.pool = pool, .index = index, .scratch = scratch};
+    seat->worker = (struct worker){.pool = pool, .index = index, .count = pool->count, .scratch = scratch};
     if (mprotect(region + page, page, PROT_NONE) != 0 ||
         !memory_back(region + WORKER_REGION - STACK_BACKED, STACK_BACKED))
         return 0;

@@ -15,7 +15,7 @@ struct workers;
 
 struct worker {
     struct workers *pool;
-    unsigned index;
+    unsigned index, count; /* of the pool's */
     void *scratch; /* scratch_bytes of its own, 64-byte aligned */
     void *blas;    /* room for one OpenBLAS call, or NULL: see kernels/openblas.c */
 };

@@ -32,8 +32,24 @@ static inline float load_float(const unsigned char *from) {
     return value;
 }
 
+/* The products of one feature: what `sum` begins with, or is added to it. */
+static inline __attribute__((always_inline)) void multiply_feature(const size_t columns, const size_t groups, const float *x,
+                                                                   size_t group_pitch, const unsigned char *weight, size_t pitch,
+                                                                   const int first, v sum[TILE_COLUMNS][TILE_VECTORS]) {
+    const size_t vectors = groups * GROUP_VECTORS;
+    v a[TILE_VECTORS];
+    for (size_t c = 0; c < vectors; c++)
+        a[c] = v_load(x + c / GROUP_VECTORS * (group_pitch / X_BYTES) + (c - c / GROUP_VECTORS * GROUP_VECTORS) * V);
+    for (size_t r = 0; r < columns; r++) {
+        v w = v_set(load_float(weight + r * pitch));
+        for (size_t c = 0; c < vectors; c++)
+            sum[r][c] = first ? v_mul(w, a[c]) : v_fma(w, a[c], sum[r][c]);
+    }
+}
+
 /* total[group][column][LANES] += weight[columns][depth] x[groups][depth][LANES]; columns and groups are constants where this
- * is inlined. Sums of a block are kept in the first cache, where as many of them as a panel has would not stay. */
+ * is inlined. Sums of a block are kept in the first cache, where as many of them as a panel has would not stay. A chain's end costs
+ * as much as its begin: eight features for one turn of the loop, and no sums set to zero, are 2 % (tests/bench/LOG.md, 16). */
 static inline __attribute__((always_inline)) void tile(const size_t columns, const size_t groups, const unsigned char *from,
                                                        size_t group_pitch, const unsigned char *weight, size_t pitch,
                                                        size_t depth, double *total) {
@@ -46,18 +62,14 @@ static inline __attribute__((always_inline)) void tile(const size_t columns, con
     for (size_t begin = 0; begin < depth; begin += CHAIN) {
         size_t end = least(begin + CHAIN, depth);
         v sum[TILE_COLUMNS][TILE_VECTORS];
-        for (size_t r = 0; r < columns; r++)
-            for (size_t c = 0; c < vectors; c++)
-                sum[r][c] = v_zero();
-        for (size_t k = begin; k < end; k++) {
-            v a[TILE_VECTORS];
-            for (size_t c = 0; c < vectors; c++)
-                a[c] = v_load(x + c / GROUP_VECTORS * (group_pitch / X_BYTES) + k * LANES + (c - c / GROUP_VECTORS * GROUP_VECTORS) * V);
-            for (size_t r = 0; r < columns; r++) {
-                v w = v_set(load_float(weight + r * pitch + k * sizeof(float)));
-                for (size_t c = 0; c < vectors; c++)
-                    sum[r][c] = v_fma(w, a[c], sum[r][c]);
-            }
+        multiply_feature(columns, groups, x + begin * LANES, group_pitch, weight + begin * sizeof(float), pitch, 1, sum);
+        if (end == begin + CHAIN) {
+#pragma GCC unroll 8
+            for (size_t k = begin + 1; k < begin + CHAIN; k++)
+                multiply_feature(columns, groups, x + k * LANES, group_pitch, weight + k * sizeof(float), pitch, 0, sum);
+        } else {
+            for (size_t k = begin + 1; k < end; k++)
+                multiply_feature(columns, groups, x + k * LANES, group_pitch, weight + k * sizeof(float), pitch, 0, sum);
         }
         for (size_t r = 0; r < columns; r++)
             for (size_t c = 0; c < vectors; c++)
@@ -69,8 +81,8 @@ static inline __attribute__((always_inline)) void tile(const size_t columns, con
                 total[(g * KERNEL_PANEL + r) * LANES + i] += (double)block[r][g * LANES + i];
 }
 
-/* A row's block is fetched while the fourth before it is widened: from where it was fetched to before, or, of a panel's first block,
- * before which there were no tiles, from memory. */
+/* A row's block is fetched while the fourth before it is widened: from where it was fetched to before, or, of a product's first
+ * panel, before which there were no tiles, from memory. */
 #define ROWS_AHEAD 4
 
 /* A panel's block of weights as float32, and how far apart its rows are. */

@@ -39,6 +39,7 @@ struct linear {
     size_t run; /* groups of one prompt, where the table asks for whole_prompts; `groups` is a multiple of it */
     const unsigned char *weight; /* any alignment */
     size_t weight_pitch;         /* bytes from row to row */
+    const unsigned char *next_weight; /* of the panel that this worker probably comes to next, or NULL; it is only fetched */
     enum dtype dtype;            /* of the weights: F32, F16, BF16, F64, F8_E4M3, F8_E5M2 */
     float scale;                 /* what each weight is multiplied with when it is widened; 0: nothing */
     const float *bias;           /* [columns] or NULL */

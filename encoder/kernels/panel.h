@@ -54,14 +54,19 @@ static void multiply(const struct kernels *kernels, const struct linear *op, siz
         struct ahead next = {0};
         if (pitch != op->weight_pitch) /* not read in place */
             next = block_ahead(op, from + depth);
+        /* a group's lines for each column: tiles wait for a division */
+        size_t lines = op->groups * group_pitch > ROWS_FAR ? depth * LANES * X_BYTES / LINE / KERNEL_PANEL : 0;
         for (size_t g = 0; g < count;) {
             size_t groups = count - g < TILE_GROUPS ? 1 : TILE_GROUPS;
             size_t begin = lines_before(&next, g, count), end = lines_before(&next, g + groups, count);
             const unsigned char *x = rows + (first + g) * group_pitch + from * LANES * X_BYTES;
+            size_t next_groups = least(groups, count - g - groups);
             for (size_t column = 0, columns; column < op->columns; column += columns) {
                 columns = tile_columns(op->columns - column);
                 if (end > begin)
                     fetch(&next, column, columns, begin, end);
+                if (lines)
+                    fetch_rows(x + groups * group_pitch, group_pitch, next_groups, lines * column, lines * (column + columns));
                 tile_of(columns, groups, x, group_pitch, weight + column * pitch, pitch, depth,
                         total + (g * KERNEL_PANEL + column) * LANES);
             }

@@ -63,11 +63,22 @@ struct product {
     float *y, *low; /* low: of the residual stream, else NULL */
     size_t y_width;
     size_t depth, columns; /* of each matrix */
+    size_t units;          /* panels of all matrices */
     enum epilogue epilogue;
 };
 
 static size_t panels(size_t columns) {
     return (columns + KERNEL_PANEL - 1) / KERNEL_PANEL;
+}
+
+/* A whole panel of the same type, or NULL. Workers take turns, mostly. */
+static const unsigned char *panel_after(const struct worker *worker, const struct product *op, size_t unit,
+                                        const struct matrix *matrix) {
+    size_t after = unit + worker->count, column = after % panels(op->columns) * KERNEL_PANEL;
+    if (after >= op->units || op->columns - column < KERNEL_PANEL)
+        return NULL;
+    const struct matrix *next = op->matrix[after / panels(op->columns)];
+    return next->dtype == matrix->dtype && next->pitch == matrix->pitch ? next->data + column * next->pitch : NULL;
 }
 
 static void product_panel(struct worker *worker, size_t unit, void *context) {
@@ -83,6 +94,7 @@ static void product_panel(struct worker *worker, size_t unit, void *context) {
         .run = op->stream->run,
         .weight = matrix->data + column * matrix->pitch,
         .weight_pitch = matrix->pitch,
+        .next_weight = panel_after(worker, op, unit, matrix),
         .dtype = matrix->dtype,
         .scale = matrix->scale,
         .bias = op->bias[which] + column,
@@ -97,8 +109,9 @@ static void product_panel(struct worker *worker, size_t unit, void *context) {
 }
 
 static void multiply(struct worker *worker, struct product *op, size_t matrices) {
+    op->units = matrices * panels(op->columns);
     block_prepare(worker, op->stream->pass, op->x, op->stream->groups, op->depth);
-    worker_each(worker, matrices * panels(op->columns), product_panel, op);
+    worker_each(worker, op->units, product_panel, op);
 }
 
 static void attend_head(struct worker *worker, size_t unit, void *context) {
