@@ -139,9 +139,9 @@ static void linear_of_every_table(void **state) {
 }
 
 /* The same row wherever it lies, and whatever lies beside it: the same bits. Where the kernels want whole prompts, the same
- * prompt at any index of a batch. */
+ * prompt at any index of a batch. So many rows and a next panel are fetched ahead (blocks.h), which must not be seen. */
 static void check_batch(const struct kernels *kernels) {
-    enum { RUN = 5, DEPTH = 700, BATCH = 9, ROWS = BATCH * RUN * LANES };
+    enum { RUN = 5, DEPTH = 1100, BATCH = 9, ROWS = BATCH * RUN * LANES };
     static float x[ROWS * DEPTH], y[ROWS * KERNEL_PANEL];
     size_t period = kernels->whole_prompts ? RUN * LANES : 77;
     struct weights w = make_weights(KERNEL_PANEL * DEPTH, DTYPE_F16);
@@ -150,8 +150,8 @@ static void check_batch(const struct kernels *kernels) {
             x[packed_at(row, DEPTH) + k * LANES] = row < period ? random_float()
                                                                 : x[packed_at(row % period, DEPTH) + k * LANES];
     struct linear op = {.x = x, .groups = BATCH * RUN, .run = RUN, .weight = w.block + 1, .weight_pitch = DEPTH * w.element,
-                        .dtype = DTYPE_F16, .y = y, .y_width = KERNEL_PANEL, .depth = DEPTH, .columns = KERNEL_PANEL,
-                        .epilogue = EPILOGUE_STORE};
+                        .next_weight = w.block + 1, .dtype = DTYPE_F16, .y = y, .y_width = KERNEL_PANEL, .depth = DEPTH,
+                        .columns = KERNEL_PANEL, .epilogue = EPILOGUE_STORE};
     run((struct job){.kernels = kernels, .linear = &op, .scratch = kernels->linear_scratch(BATCH * RUN, DEPTH)});
     for (size_t row = period; row < ROWS; row++)
         for (size_t c = 0; c < KERNEL_PANEL; c++)
