@@ -11,7 +11,7 @@
 # Variables: B=build, CC=cc, SANITIZE=address,undefined, BLAS_CORETYPE=Haswell (a plugin for tests: OpenBLAS forced to
 # those kernels), OPENBLAS= (empty: without OpenBLAS).
 
-VERSION = 0.4.0
+VERSION = 0.5.0
 B ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=

@@ -1,4 +1,4 @@
-/* penult.h - the Penult ABI, version 0.4, and its manual.
+/* penult.h - the Penult ABI, version 0.5, and its manual.
  *
  * Penult turns prompts into what a diffusion sampler is conditioned on: hidden states and pooled embeddings of a
  * CLIP text tower. A host loads penult.so with dlopen, asks it for a table of functions, opens a model, opens a
@@ -71,7 +71,7 @@ extern "C" {
 #endif
 
 #define PENULT_ABI_MAJOR 0u
-#define PENULT_ABI_MINOR 4u
+#define PENULT_ABI_MINOR 5u
 
 #if defined(__GNUC__)
 #define PENULT_EXPORT __attribute__((visibility("default")))
@@ -352,7 +352,15 @@ typedef struct penult_token_result {
  *                 (ARCH_REQ_XCOMP_PERM; afterwards sigaltstack refuses stacks below the larger frame): session_open asks for it
  *                 where 0 or AMX is wanted, the CPU has it and the process does not, and does without where it is refused.
  *                 Never below AMX: name AVX512 to keep the process as it is.
- * arithmetic      a PENULT_ARITHMETIC_ kind. */
+ * arithmetic      a PENULT_ARITHMETIC_ kind.
+ * kept_prompts    prompts of which the session keeps all rows from one encode to the next, for a host that encodes a prompt again while
+ *                 it is being written; 0: none. At most 64. A prompt that begins with the same ids and key_mask as a kept one takes
+ *                 those rows from it, up to its end where something pooled is wanted, and only the others are computed: the
+ *                 tower is causal. The bits are those of a session that keeps nothing. It pays where at least 16 tokens less are to
+ *                 compute. Each prompt of a request is kept in place of the one it has most in common with, or, with less than the
+ *                 start and one id, of the one that was longest not used. One takes 4 D (3 L + 1) bytes for each token of the
+ *                 context, rounded up to 16, 40 MB for bigG; session_measure counts it. OpenBLAS's kernels keep nothing: their
+ *                 bits change with the shape of a product. */
 typedef struct penult_session_params {
     uint32_t struct_size;
     uint32_t flags;
@@ -360,7 +368,9 @@ typedef struct penult_session_params {
     uint32_t max_prompts;
     uint64_t max_text_bytes;
     uint32_t kernels;
-    uint32_t arithmetic; /* since 0.4; 0 before */
+    uint32_t arithmetic;   /* since 0.4; 0 before */
+    uint32_t kept_prompts; /* since 0.5 */
+    uint32_t reserved;
 } penult_session_params;
 
 /* ---- encoding ----------------------------------------------------------------------------------------------- */
@@ -517,7 +527,7 @@ typedef struct penult_api {
 } penult_api;
 
 /* Frozen for ever, so that any loader can talk to any library.
- * version  [any-thread] "0.4.0": for people, and for the sentence that says which library was loaded.
+ * version  [any-thread] "0.5.0": for people, and for the sentence that says which library was loaded.
  * get_api  [any-thread] the table for that ABI version, or NULL if this library does not speak it. While the major
  *          version is 0 the minor one is part of the question: pass PENULT_ABI_VERSION. The table lives as long as the
  *          library is loaded. */

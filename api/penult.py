@@ -207,10 +207,10 @@ class Model:
         return bytes(digest).hex()
 
     def measure(self, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0, kernels: str = "best",
-                arithmetic: str = "exact") -> int:
+                arithmetic: str = "exact", kept_prompts: int = 0) -> int:
         """The bytes of memory that a Session of these parameters would take."""
         error, size = _Error(), c_uint64()
-        params = _session_params(threads, max_prompts, max_text_bytes, kernels, arithmetic)
+        params = _session_params(threads, max_prompts, max_text_bytes, kernels, arithmetic, kept_prompts)
         _check(self._api.session_measure(self._alive(), params, size, error), error)
         return size.value
 
@@ -227,14 +227,15 @@ class Model:
 
 # ---- session --------------------------------------------------------------------------------------------------------
 
-def _session_params(threads: int, max_prompts: int, max_text_bytes: int, kernels: str, arithmetic: str) -> ctypes.Structure:
+def _session_params(threads: int, max_prompts: int, max_text_bytes: int, kernels: str, arithmetic: str,
+                    kept_prompts: int) -> ctypes.Structure:
     for name, value, words in (("kernels", kernels, KERNELS), ("arithmetic", arithmetic, ARITHMETIC)):
         if value not in words:
             raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(words)}")
     return _sized(_SessionParams, threads=_count(threads, 2**32 - 1, "threads"),
                   max_prompts=_count(max_prompts, 2**32 - 1, "max_prompts"),
                   max_text_bytes=_count(max_text_bytes, 2**64 - 1, "max_text_bytes"), kernels=KERNELS[kernels],
-                  arithmetic=ARITHMETIC[arithmetic])
+                  arithmetic=ARITHMETIC[arithmetic], kept_prompts=_count(kept_prompts, 2**32 - 1, "kept_prompts"))
 
 
 class Session:
@@ -242,15 +243,17 @@ class Session:
 
     threads 0: the CPUs this process may use; max_prompts: the largest B; max_text_bytes 0: 65536; kernels: the highest
     set to use, "scalar", "openblas", "avx2", "avx512" or "amx" ("best" and "amx" ask Linux for AMX where there is one:
-    penult.h); arithmetic: "exact", or "bf16", which rounds what it multiplies. One encode at a time: a second thread waits.
+    penult.h); arithmetic: "exact", or "bf16", which rounds what it multiplies; kept_prompts: so many prompts' rows stay from
+    one encode to the next, and one that begins as they did computes only what is new, the same bits (40 MB each for bigG:
+    penult.h). One encode at a time: a second thread waits.
     close() or `with` ends it early.
     """
 
     def __init__(self, model: Model, threads: int = 0, max_prompts: int = 1, max_text_bytes: int = 0,
-                 kernels: str = "best", arithmetic: str = "exact") -> None:
+                 kernels: str = "best", arithmetic: str = "exact", kept_prompts: int = 0) -> None:
         handle, error = c_void_p(), _Error()
         self.info, self._api = model.info, model._api
-        params = _session_params(threads, max_prompts, max_text_bytes, kernels, arithmetic)
+        params = _session_params(threads, max_prompts, max_text_bytes, kernels, arithmetic, kept_prompts)
         _check(self._api.session_open(model._alive(), params, handle, error), error)
         self._handle: Optional[_Handle] = _Handle(self._api.session_close, handle.value)
         self._turns = _Turns()

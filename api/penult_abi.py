@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
-ABI = (0, 4)
+ABI = (0, 5)
 STATUS = ("OK", "ARGUMENT", "UNSUPPORTED", "NOT_FOUND", "IO", "FORMAT", "TRUNCATED", "TRAILING", "MISMATCH",
           "NO_MEMORY", "TEXT", "LIMIT", "NO_TOKENIZER", "CANCELLED", "NON_FINITE", "CHANGED", "WRONG_PROCESS")
 DTYPES = {"float32": 1, "float16": 2, "bfloat16": 3}
@@ -65,7 +65,7 @@ _TokenResult = _struct("penult_token_result", ("struct_size", c_uint32), ("reser
                        ("cut_count", c_uint64), ("cut_begin", c_uint64), ("end_position", c_uint64))
 _SessionParams = _struct("penult_session_params", ("struct_size", c_uint32), ("flags", c_uint32), ("threads", c_uint32),
                          ("max_prompts", c_uint32), ("max_text_bytes", c_uint64), ("kernels", c_uint32),
-                         ("arithmetic", c_uint32))
+                         ("arithmetic", c_uint32), ("kept_prompts", c_uint32), ("reserved", c_uint32))
 _Prompt = _struct("penult_prompt", ("text", c_char_p), ("text_bytes", c_uint64), ("ids", c_void_p),
                   ("id_count", c_uint64), ("key_mask", c_void_p))
 _Buffer = _struct("penult_buffer", ("data", c_void_p), ("bytes", c_uint64), ("batch_pitch", c_uint64),

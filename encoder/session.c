@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/workers.h"
 #include "kernels/cpu.h"
+#include "model/kept.h"
 #include "tokenizer_place.h"
 
 enum state { IDLE, RUNNING, CANCELLED };
@@ -46,11 +47,11 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
     s->key_mask = arena_take(arena, B, sizeof *s->key_mask);
     s->pass.rows = arena_take(arena, B, sizeof *s->pass.rows);
     s->pass.row = arena_take(arena, buffers->rows, sizeof *s->pass.row);
-    s->pass.nodes = arena_take(arena, buffers->rows, sizeof *s->pass.nodes);
+    s->pass.nodes = arena_take(arena, buffers->nodes, sizeof *s->pass.nodes);
     s->pass.buckets = arena_take(arena, buffers->buckets, sizeof *s->pass.buckets);
     s->key_masks = arena_take(arena, B * g->context, sizeof *s->key_masks);
     s->text_scratch = arena_take(arena, text, 1);
-    s->pass.x = arena_take(arena, buffers->stream, sizeof(float));
+    s->pass.x = arena_take(arena, buffers->x, sizeof(float));
     s->pass.low = arena_take(arena, buffers->stream, sizeof(float));
     s->pass.h = arena_take(arena, buffers->stream, sizeof(float));
     s->pass.wide = arena_take(arena, buffers->wide, sizeof(float));
@@ -59,6 +60,17 @@ static void lay_out(struct arena *arena, struct session *s, const struct clip *c
     s->pass.ends_h = arena_take(arena, buffers->ends, sizeof(float));
     s->pass.pooled = arena_take(arena, buffers->pooled, sizeof(float));
     s->pass.prepared = arena_take(arena, buffers->prepared_bytes, 1);
+    s->pass.kept = arena_take(arena, buffers->kept, sizeof *s->pass.kept);
+    s->pass.kept_from = buffers->kept_from;
+    for (size_t i = 0; i < buffers->kept; i++) {
+        struct kept_slot slot = {0};
+        slot.key = arena_take(arena, g->context, sizeof *slot.key);
+        slot.attended = arena_take(arena, buffers->kept_attended, sizeof(float));
+        slot.hidden = arena_take(arena, buffers->kept_hidden, sizeof(float));
+        if (arena->base)
+            s->pass.kept[i] = slot;
+    }
+    s->pass.kept_count = arena->base ? buffers->kept : 0;
 }
 
 int session_settle(struct session_params *params, struct fault *fault) {
@@ -77,6 +89,8 @@ int session_settle(struct session_params *params, struct fault *fault) {
     if (params->max_text_bytes > SESSION_TEXT)
         return fault_set(fault, FAULT_LIMIT, "max_text_bytes is %zu, expected at most %zu", params->max_text_bytes,
                          SESSION_TEXT);
+    if (params->kept_prompts > SESSION_KEPT)
+        return fault_set(fault, FAULT_LIMIT, "kept_prompts is %zu, expected at most %d", params->kept_prompts, SESSION_KEPT);
     return 0;
 }
 
@@ -84,7 +98,7 @@ static int measure(const struct clip *clip, const struct session_params *params,
                    struct tower_buffers *buffers, size_t *bytes, struct fault *fault) {
     struct arena arena = {0};
     struct session unused = {0};
-    int fits = tower_measure(&clip->geometry, kernels, params->max_prompts, buffers);
+    int fits = tower_measure(&clip->geometry, kernels, params->max_prompts, params->kept_prompts, buffers);
     arena_take(&arena, 1, sizeof(struct session));
     if (fits)
         lay_out(&arena, &unused, clip, params, buffers);
@@ -311,6 +325,7 @@ int session_run(struct session *session, size_t prompts, size_t tokens, size_t t
     struct fault changed;
     int now = !status || status == FAULT_NON_FINITE ? clip_check(session->clip, &changed) : 0;
     if (now) {
+        kept_forget(&session->pass);
         status = now;
         *fault = changed;
     }

@@ -11,6 +11,7 @@
 
 #define SESSION_TAPS 1024         /* outputs of one request */
 #define SESSION_PROMPTS 65536     /* prompts of one request */
+#define SESSION_KEPT 64           /* each prompt is compared with each of them */
 #define SESSION_TEXT ((size_t)TOKENIZER_TEXT_LIMIT)
 
 struct session_params {
@@ -19,6 +20,7 @@ struct session_params {
     size_t max_text_bytes; /* 0: 65536 */
     enum kernel_set kernels; /* the highest; KERNELS_BEST: whatever there is, AMX included */
     enum arithmetic arithmetic;
+    size_t kept_prompts; /* whose rows stay from one pass to the next (model/kept.h) */
 };
 
 /* One prompt, and what became of it. */

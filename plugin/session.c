@@ -22,8 +22,10 @@ static int take_params(const penult_model *model, const penult_session_params *t
         return fault_set(fault, FAULT_UNSUPPORTED, "params->kernels is %u, expected 0 or a PENULT_KERNELS_ set", own.kernels);
     if (own.arithmetic > PENULT_ARITHMETIC_BF16)
         return fault_set(fault, FAULT_UNSUPPORTED, "params->arithmetic is %u, expected a PENULT_ARITHMETIC_ kind", own.arithmetic);
+    if (own.reserved)
+        return fault_set(fault, FAULT_UNSUPPORTED, "params->reserved is %#x, expected 0", own.reserved);
     *out = (struct session_params){own.threads, own.max_prompts, (size_t)own.max_text_bytes, (enum kernel_set)own.kernels,
-                                   (enum arithmetic)own.arithmetic};
+                                   (enum arithmetic)own.arithmetic, own.kept_prompts};
     return session_settle(out, fault);
 }
 

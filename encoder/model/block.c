@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "kept.h"
 #include "rows.h"
 
 /* The rows that a part of a block works on: all of them, or the ends. */
@@ -147,6 +148,7 @@ static void attention(struct worker *worker, const struct stream *s, const struc
     };
     norm(worker, s, block->norm1_gain, block->norm1_bias);
     multiply(worker, &qkv, 3);
+    kept_attended(worker, s->pass, (uint32_t)(block - s->pass->weights->blocks));
     worker_each(worker, s->pass->batch * g->heads, attend_head, s->pass);
 }
 

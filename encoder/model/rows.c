@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../base/wrap.h"
+#include "kept.h"
 
 /* Where a prompt's first row goes; NULL: nowhere. */
 static unsigned char *place(const struct tap *tap, size_t prompt) {
@@ -24,12 +25,6 @@ static size_t rows_wanted(const struct text_pass *pass, size_t prompt) {
 
 /* ---- rows that prompts have in common ---- */
 
-static uint32_t key_of(const struct text_pass *pass, size_t prompt, size_t token) {
-    const unsigned char *mask = pass->key_mask[prompt];
-    uint32_t hidden = mask && !mask[token];
-    return (uint32_t)pass->ids[prompt * pass->tokens + token] * 2 + hidden;
-}
-
 /* Ids that were chosen to share a hash cost a comparison for each row, which is nothing beside computing the row. */
 WRAPS("a hash works modulo 2^64")
 static uint32_t *bucket(const struct text_pass *pass, uint32_t before, uint32_t key) {
@@ -44,17 +39,37 @@ static uint32_t find_row(const struct text_pass *pass, uint32_t before, uint32_t
     return row;
 }
 
+/* The row after `before`, from now on found by its key. */
+static uint32_t add_row(struct text_pass *pass, uint32_t before, uint32_t key, uint32_t row) {
+    uint32_t *first = bucket(pass, before, key);
+    pass->nodes[row] = (struct text_node){before, key, *first};
+    return *first = row;
+}
+
+/* Of kept rows there is what attention and hidden states need, not what pooling does. */
+static size_t kept_limit(const struct text_pass *pass, size_t prompt) {
+    for (size_t i = 0; i < pass->tap_count; i++)
+        if (pass->taps[i].kind != TAP_HIDDEN && place(&pass->taps[i], prompt))
+            return pass->end[prompt];
+    return pass->rows[prompt].count;
+}
+
 /* The prompt's first tokens take the rows that are there; the others get rows from `total` on. */
 static size_t settle_prompt(struct text_pass *pass, size_t prompt, size_t total) {
-    uint32_t *row = pass->row + prompt * pass->tokens, before = NO_ROW, found;
+    uint32_t *row = pass->row + prompt * pass->tokens, before = NO_ROW;
     struct text_rows *rows = &pass->rows[prompt];
-    while (rows->own < rows->count && (found = find_row(pass, before, key_of(pass, prompt, rows->own))) != NO_ROW)
+    size_t limit = kept_limit(pass, prompt);
+    const struct kept_slot *slot = rows->count ? kept_choose(pass, prompt, limit) : NULL;
+    while (rows->own < rows->count) {
+        uint32_t key = text_key(pass, prompt, rows->own), found = find_row(pass, before, key);
+        if (found == NO_ROW && slot && rows->own < slot->prefix)
+            found = add_row(pass, before, key, kept_row(pass, slot, rows->own));
+        if (found == NO_ROW || (rows->own >= limit && kept_is(pass, found)))
+            break;
         before = row[rows->own++] = found;
-    for (size_t t = rows->own; t < rows->count; t++, total++) {
-        uint32_t key = key_of(pass, prompt, t), *first = bucket(pass, before, key);
-        pass->nodes[total] = (struct text_node){before, key, *first};
-        before = row[t] = *first = (uint32_t)total;
     }
+    for (size_t t = rows->own; t < rows->count; t++, total++)
+        before = row[t] = add_row(pass, before, text_key(pass, prompt, t), (uint32_t)total);
     return total;
 }
 

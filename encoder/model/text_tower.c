@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "block.h"
+#include "kept.h"
 #include "rows.h"
 
 static int wants(const struct text_pass *pass, enum tap_kind kind) {
@@ -87,6 +88,7 @@ static void write_projected(struct worker *worker, size_t prompt, void *context)
 static void begin_job(struct worker *worker, void *context) {
     struct text_pass *pass = context;
     rows_embed(worker, pass);
+    kept_hidden(worker, pass, 0);
     rows_deliver(worker, pass, 0);
 }
 
@@ -99,6 +101,8 @@ struct block_job {
 static void block_job(struct worker *worker, void *context) {
     const struct block_job *job = context;
     block_run(worker, job->pass, &job->pass->weights->blocks[job->layer], job->ends_only);
+    if (!job->ends_only)
+        kept_hidden(worker, job->pass, job->layer + 1);
     rows_deliver(worker, job->pass, job->layer + 1);
 }
 
@@ -149,6 +153,7 @@ int tower_run(struct workers *pool, struct text_pass *pass, struct fault *fault)
     uint32_t depth = tower_depth(&pass->weights->geometry, pass->taps, pass->tap_count);
     int ends = ends_only(pass, depth);
     atomic_store_explicit(&pass->not_finite, 0, memory_order_relaxed);
+    kept_begin(pass, depth);
     rows_settle(pass);
     workers_run(pool, begin_job, pass);
     for (uint32_t layer = 0; layer < depth; layer++) {
@@ -168,6 +173,7 @@ int tower_run(struct workers *pool, struct text_pass *pass, struct fault *fault)
         return fault_set(fault, FAULT_NON_FINITE, "output %u: found an infinity or a NaN as %s, expected finite numbers: the "
                          "weights are broken, or their values are too large for %s", bad - 1, type, type);
     }
+    kept_end(pass, ends ? depth : depth + 1);
     return 0;
 }
 
@@ -175,22 +181,33 @@ static size_t largest(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-int tower_measure(const struct geometry *g, const struct kernels *kernels, size_t batch, struct tower_buffers *out) {
-    size_t rows, context = g->context, wide = largest(3 * (size_t)g->width, g->mlp_width);
+int tower_measure(const struct geometry *g, const struct kernels *kernels, size_t batch, size_t kept,
+                  struct tower_buffers *out) {
+    size_t rows, all, context = g->context, wide = largest(3 * (size_t)g->width, g->mlp_width);
     size_t prompt_rows = kernels->whole_prompts ? packed_groups(context) * LANES : context;
-    if (__builtin_mul_overflow(batch, prompt_rows, &rows) || __builtin_add_overflow(rows, LANES - 1, &rows))
+    out->kept = kernels->whole_prompts ? 0 : kept;
+    if (__builtin_mul_overflow(batch, prompt_rows, &rows) || __builtin_add_overflow(rows, LANES - 1, &rows) ||
+        __builtin_mul_overflow(out->kept, packed_groups(context) * LANES, &all) || __builtin_add_overflow(rows, all, &all))
         return 0;
-    if (rows >= NO_ROW)
+    if (all >= NO_ROW)
         return 0;
+    size_t groups = rows / LANES, all_groups = all / LANES, ends = kernels->whole_prompts ? batch : packed_groups(batch);
+    size_t wide_of_all, slot_features = packed_groups(context) * LANES * (size_t)g->width;
     out->rows = batch * context;
+    out->kept_from = groups * LANES;
+    out->nodes = out->kept ? all : out->rows;
     out->buckets = 1;
     while (out->buckets < out->rows)
         out->buckets *= 2;
-    size_t groups = rows / LANES, ends = kernels->whole_prompts ? batch : packed_groups(batch);
     if (__builtin_mul_overflow(groups * LANES, (size_t)g->width, &out->stream) ||
+        __builtin_mul_overflow(all_groups * LANES, (size_t)g->width, &out->x) ||
+        __builtin_mul_overflow(all_groups * LANES, 3 * (size_t)g->width, &wide_of_all) ||
         __builtin_mul_overflow(groups * LANES, wide, &out->wide) ||
+        __builtin_mul_overflow((size_t)g->layers * 2, slot_features, &out->kept_attended) ||
+        __builtin_mul_overflow((size_t)g->layers + 1, slot_features, &out->kept_hidden) ||
         __builtin_mul_overflow(ends, LANES * (size_t)largest(g->width, g->projection), &out->ends))
         return 0;
+    out->wide = largest(out->wide, wide_of_all);
     out->pooled = ends * LANES * g->projection;
     out->ends = ends * LANES * g->width;
     size_t depth = largest(g->width, g->mlp_width);

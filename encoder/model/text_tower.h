@@ -39,7 +39,7 @@ struct tap {
 /* A prompt's rows among the packed ones. */
 struct text_rows {
     size_t count; /* of tokens that have a row: all, up to the end, or none */
-    size_t own;   /* of those, the first ones whose rows were an earlier prompt's already */
+    size_t own;   /* of those, the first ones whose rows were an earlier prompt's already, of this pass or kept */
 };
 
 /* A row as the path to it: it is the same for all prompts that begin with the same ids and the same bits of their masks. */
@@ -49,6 +49,8 @@ struct text_node {
     uint32_t next;   /* another row with the same hash */
 };
 #define NO_ROW UINT32_MAX
+
+struct kept_slot;
 
 /* One pass. The buffers are the session's: tower_buffers says how many floats each takes. */
 struct text_pass {
@@ -65,10 +67,14 @@ struct text_pass {
     void *user;
     struct text_rows *rows;  /* [B], filled by rows_settle, as are: */
     uint32_t *row;           /* [B,T] where each token's row is, of those that have one; a prompt's own follow each other */
-    struct text_node *nodes; /* [rows] */
+    struct text_node *nodes; /* [rows, kept ones included] */
     uint32_t *buckets;       /* [bucket_count] the first row of each hash */
     size_t bucket_count;     /* a power of two, for the rows that this pass may have */
-    size_t row_count, groups, run, end_groups; /* rows; groups of them, of one whole prompt (kernels.h: linear.run), of ends */
+    struct kept_slot *kept;  /* [kept_count] prompts of earlier passes (kept.h) */
+    size_t kept_count, kept_from; /* their first row among those of x and wide, behind all that a pass can compute */
+    uint64_t kept_passes;
+    uint32_t kept_blocks, kept_layers; /* what this pass needs of them */
+    size_t row_count, groups, run, end_groups; /* rows to compute; groups of them, of one whole prompt (kernels.h: linear.run), of ends */
     /* packed activations */
     float *x;      /* D wide: the residual stream */
     float *low;    /* D wide: what x is too short for (kernels.h: EPILOGUE_ADD) */
@@ -82,15 +88,25 @@ struct text_pass {
     _Atomic uint32_t not_finite; /* 1 + index of a tap that came out so */
 };
 
+/* A token as part of a path: text_node. */
+static inline uint32_t text_key(const struct text_pass *pass, size_t prompt, size_t token) {
+    const unsigned char *mask = pass->key_mask[prompt];
+    uint32_t hidden = mask && !mask[token];
+    return (uint32_t)pass->ids[prompt * pass->tokens + token] * 2 + hidden;
+}
+
 struct tower_buffers {
-    size_t rows, buckets; /* of row and of nodes, of buckets */
-    size_t stream, wide, ends, pooled; /* floats of x, low and h each, of wide, of each of ends_, of pooled */
+    size_t rows, nodes, buckets; /* of row, of nodes, of buckets */
+    size_t x, stream, wide, ends, pooled; /* floats of x, of low and h each, of wide, of each of ends_, of pooled */
+    size_t kept, kept_from; /* slots, and the first row of them */
+    size_t kept_attended, kept_hidden; /* floats of each (kept.h) */
     size_t prepared_bytes;
     size_t worker_bytes; /* scratch of one worker */
 };
 
-/* For at most `batch` prompts of at most the geometry's context. 0 if a product overflows. */
-int tower_measure(const struct geometry *geometry, const struct kernels *kernels, size_t batch, struct tower_buffers *out);
+/* For at most `batch` prompts of at most the geometry's context, and `kept` that stay from pass to pass. 0 if a product overflows. */
+int tower_measure(const struct geometry *geometry, const struct kernels *kernels, size_t batch, size_t kept,
+                  struct tower_buffers *out);
 /* Blocks that these taps need. */
 uint32_t tower_depth(const struct geometry *geometry, const struct tap *taps, size_t count);
 /* 0, or FAULT_CANCELLED or FAULT_NON_FINITE. */

@@ -20,7 +20,7 @@ ABI_FAKES = no_entry null_entry no_functions old new newer nameless nonsense sho
 
 ABI_DEFINES_no_functions = -DFAKE_WITHOUT_FUNCTIONS
 ABI_DEFINES_old = -DFAKE_VERSION='"0.0.9"'
-ABI_DEFINES_new = -DFAKE_VERSION='"0.5.0"'
+ABI_DEFINES_new = -DFAKE_VERSION='"0.6.0"'
 ABI_DEFINES_newer = -DFAKE_VERSION='"1.3.0"'
 ABI_DEFINES_nameless = -DFAKE_VERSION=NULL
 ABI_DEFINES_nonsense = -DFAKE_VERSION='"latest and best"'

@@ -394,16 +394,18 @@ static void session_values(void **state) {
     penult_error error;
     const sized_call calls[2] = {call_measure, call_session};
     for (size_t number = 0; number < 2; number++) {
-        penult_session_params params = session_params();
-        params.flags = 4;
-        FAILED(PENULT_E_UNSUPPORTED, calls[number](&params, &error, NULL), &error, "flags", "4");
-        params = session_params();
-        params.threads = 257;
-        FAILED(PENULT_E_LIMIT, calls[number](&params, &error, NULL), &error, "257", "256");
+#define FLAW(member, value, status, ...) \
+    do { \
+        penult_session_params params = session_params(); \
+        params.member = value; \
+        FAILED(status, calls[number](&params, &error, NULL), &error, __VA_ARGS__); \
+    } while (0)
+        FLAW(flags, 4, PENULT_E_UNSUPPORTED, "flags", "4");
+        FLAW(reserved, 8, PENULT_E_UNSUPPORTED, "reserved", "8");
+        FLAW(threads, 257, PENULT_E_LIMIT, "257", "256");
+        FLAW(kept_prompts, 65, PENULT_E_LIMIT, "kept_prompts", "65", "64");
         /* Sizes whose product does not fit, or fits and is absurd: an error that names the number, at once. */
-        params = session_params();
-        params.max_text_bytes = UINT64_MAX;
-        FAILED(PENULT_E_LIMIT, calls[number](&params, &error, NULL), &error, "max_text_bytes", "18446744073709551615");
+        FLAW(max_text_bytes, UINT64_MAX, PENULT_E_LIMIT, "max_text_bytes", "18446744073709551615");
     }
     penult_session_params params = session_params();
     params.max_prompts = UINT32_MAX;

@@ -1,4 +1,4 @@
-/* offsets.c - the shape of penult.h 0.4, pinned: every struct size, every member's offset and size, every table slot
+/* offsets.c - the shape of penult.h 0.5, pinned: every struct size, every member's offset and size, every table slot
  * and its type, every constant.
  *
  * A host that was compiled yesterday holds exactly these numbers. If this file stops compiling, the header broke the
@@ -107,7 +107,7 @@ AT(penult_token_result, cut_count, 48, 8)
 AT(penult_token_result, cut_begin, 56, 8)
 AT(penult_token_result, end_position, 64, 8)
 
-SIZE(penult_session_params, 32)
+SIZE(penult_session_params, 40)
 AT(penult_session_params, struct_size, 0, 4)
 AT(penult_session_params, flags, 4, 4)
 AT(penult_session_params, threads, 8, 4)
@@ -115,6 +115,8 @@ AT(penult_session_params, max_prompts, 12, 4)
 AT(penult_session_params, max_text_bytes, 16, 8)
 AT(penult_session_params, kernels, 24, 4)
 AT(penult_session_params, arithmetic, 28, 4)
+AT(penult_session_params, kept_prompts, 32, 4)
+AT(penult_session_params, reserved, 36, 4)
 
 SIZE(penult_prompt, 40)
 AT(penult_prompt, text, 0, 8)
@@ -185,7 +187,7 @@ AT(penult_entry_point, version, 0, 8)
 AT(penult_entry_point, get_api, 8, 8)
 
 VALUE(PENULT_ABI_MAJOR, 0)
-VALUE(PENULT_ABI_MINOR, 4)
+VALUE(PENULT_ABI_MINOR, 5)
 VALUE(PENULT_OK, 0)
 VALUE(PENULT_E_ARGUMENT, 1)
 VALUE(PENULT_E_UNSUPPORTED, 2)
@@ -248,7 +250,7 @@ VALUE(PENULT_KERNELS_AVX512, 4)
 VALUE(PENULT_KERNELS_AMX, 5)
 VALUE(PENULT_ARITHMETIC_EXACT, 0)
 VALUE(PENULT_ARITHMETIC_BF16, 1)
-VALUE(PENULT_ABI_VERSION, 4)
+VALUE(PENULT_ABI_VERSION, 5)
 
 /* Offsets say nothing of parameters, so each slot is assigned to a pointer of the pinned type: another type is an error
  * in C++, and in C under -Werror. Never called. */

@@ -134,28 +134,28 @@ static void not_a_penult(void **state) {
 
 static void other_versions(void **state) {
     (void)state;
-    REFUSES_FAKE("old.so", "is penult 0.0.9", "too old", "compiled for penult 0.4", "same minor version");
-    REFUSES_FAKE("new.so", "is penult 0.5.0", "too new", "compiled for penult 0.4");
-    REFUSES_FAKE("newer.so", "is penult 1.3.0", "too new", "compiled for penult 0.4");
-    REFUSES_FAKE("nameless.so", "unknown version", "no table for ABI 0.4");
-    REFUSES_FAKE("nonsense.so", "latest and best", "no table for ABI 0.4");
+    REFUSES_FAKE("old.so", "is penult 0.0.9", "too old", "compiled for penult 0.5", "same minor version");
+    REFUSES_FAKE("new.so", "is penult 0.6.0", "too new", "compiled for penult 0.5");
+    REFUSES_FAKE("newer.so", "is penult 1.3.0", "too new", "compiled for penult 0.5");
+    REFUSES_FAKE("nameless.so", "unknown version", "no table for ABI 0.5");
+    REFUSES_FAKE("nonsense.so", "latest and best", "no table for ABI 0.5");
 }
 
 static void tables_that_lack_something(void **state) {
     (void)state;
-    REFUSES_FAKE("short_table.so", "is penult 0.4.7 without session_close, session_cancel, encode_text, extension, model_hash:",
+    REFUSES_FAKE("short_table.so", "is penult 0.5.7 without session_close, session_cancel, encode_text, extension, model_hash:",
                  "56 bytes", "compiled with 96");
     REFUSES_FAKE("hole.so", "without tokenize, session_close, session_cancel, encode_text, extension, model_hash:");
     /* Not even abi_minor is covered: nothing behind struct_size may be believed. */
     REFUSES_FAKE("tiny_table.so", "table of 4 bytes", "compiled with 96 bytes");
-    REFUSES_FAKE("other_minor.so", "ABI 0.4", "does not say it is one");
+    REFUSES_FAKE("other_minor.so", "ABI 0.5", "does not say it is one");
 }
 
 static void version_comparison(void **state) {
     (void)state;
     /* The order is numeric ("0.10" is newer than "0.9"), and text that only looks like a version is none. */
-    assert_int_equal(penult_load_compare_version_("0.4.0"), 0);
-    assert_int_equal(penult_load_compare_version_("0.4"), 0);
+    assert_int_equal(penult_load_compare_version_("0.5.0"), 0);
+    assert_int_equal(penult_load_compare_version_("0.5"), 0);
     assert_int_equal(penult_load_compare_version_("0.2.99"), -1);
     assert_int_equal(penult_load_compare_version_("0.10.0"), 1);
     assert_int_equal(penult_load_compare_version_("10.0.0"), 1);
@@ -224,7 +224,7 @@ static void the_real_plugin(void **state) {
     assert_true(first.api->struct_size >= sizeof(penult_api));
     assert_true(PENULT_HAS(first.api, model_open));
     assert_true(PENULT_HAS(first.api, extension));
-    assert_int_equal(strncmp(first.entry->version(), "0.4.", 4), 0);
+    assert_int_equal(strncmp(first.entry->version(), "0.5.", 4), 0);
     /* A version that it does not speak is NULL and never another version's table. */
     assert_null(first.entry->get_api(0));
     assert_null(first.entry->get_api(PENULT_ABI_VERSION + 1));

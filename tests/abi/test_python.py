@@ -106,7 +106,7 @@ def wrong_libraries_are_named():
     raises(ValueError, lambda: penult.Library("a\0b"), "NUL")
     other = next(str(path) for path in Path("/proc/self/maps").read_text().split() if "/libc.so" in path)
     raises(penult.LoadError, lambda: penult.Library(other), "is not a penult", "penult_entry")
-    assert LIBRARY.version.startswith("0.4.")
+    assert LIBRARY.version.startswith("0.5.")
 
 
 @test
@@ -280,6 +280,19 @@ def arithmetic_has_a_name():
         assert np.array_equal(states("exact", threads=2).pooled["projected"], exact.pooled["projected"])
         assert model.measure(arithmetic="bf16") >= model.measure()
         raises(ValueError, lambda: penult.Session(model, arithmetic="f16"), "f16", "bf16")
+
+
+@test
+def kept_prompts_change_no_bit():
+    """A prompt while it is being written: the same as from a session that keeps nothing; and what that costs is measured."""
+    with opened() as model:
+        with penult.Session(model) as plain, penult.Session(model, kept_prompts=1) as keeping:
+            for text in ("a photo", "a photo of a cat", "a photo of a dog", "a photo of a dog", "dogs"):
+                expected, found = (session.encode(text, layers=[-2, 0], pooled="projected") for session in (plain, keeping))
+                assert all(np.array_equal(found.hidden[layer], expected.hidden[layer]) for layer in (-2, 0))
+                assert np.array_equal(found.pooled["projected"], expected.pooled["projected"])
+        assert model.measure(kept_prompts=2) - model.measure() > model.measure(kept_prompts=1) - model.measure() > 0
+        raises(penult.PenultError, lambda: penult.Session(model, kept_prompts=65), "65", "64", name="LIMIT")
 
 
 @test

@@ -7,7 +7,8 @@
  * TASK      encode   the same BATCH prompts each time, to hidden state -2 and the projected pooled vector
  *           pooled   BATCH prompts of 5 to 20 ids, filled up to 77 as a text's are, to the pooled vector alone
  *           fresh    as encode, each time with other prompts
- *           suffix   as encode, each time with other last ids before the end and the same ones before them
+ *           suffix   as encode, each time with other last ids before the end and the same ones before them, in a session that
+ *                    keeps a prompt
  *
  *     (start)     loads the plugin: {"did": "load"}
  *     open        opens the model and a session
@@ -218,7 +219,8 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     host.batch = (uint32_t)strtoul(argv[4], NULL, 10);
     host.params = (penult_session_params){.struct_size = sizeof host.params, .threads = (uint32_t)strtoul(argv[3], NULL, 10),
-                                          .max_prompts = host.batch, .kernels = (uint32_t)strtoul(argv[5], NULL, 10)};
+                                          .max_prompts = host.batch, .kernels = (uint32_t)strtoul(argv[5], NULL, 10),
+                                          .kept_prompts = host.task == SUFFIX_ONLY};
     if (!ask_arithmetic(&host.params, argv[7]))
         return 1;
     if (penult_load(&host.library, argv[1], why, sizeof why) != 0) {

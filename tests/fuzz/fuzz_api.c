@@ -252,19 +252,22 @@ static uint32_t session_params(const struct call *c, penult_session_params *para
     static const uint64_t lengths[8] = {16, 64, 64, 16, 64, 64, 1, 128};
     *params = (penult_session_params){
         .struct_size = sizeof *params, .threads = 1, .max_prompts = c->what & 3, .max_text_bytes = lengths[c->what >> 2 & 7],
-        .kernels = c->shape % (PENULT_KERNELS_AMX + 1), .arithmetic = c->extra >> 1 & 1};
+        .kernels = c->shape % (PENULT_KERNELS_AMX + 1), .arithmetic = c->extra >> 1 & 1,
+        .kept_prompts = c->extra >> 2 & 3};
     if (c->what == 0xFF)
         params->max_text_bytes = 0; /* the default is megabytes: not often */
     switch (flaw) {
     case FLAW_FLAGS:
-        params->flags = 1;
+        params->flags = c->extra & 1;
+        params->reserved = !params->flags;
         return ONE(PENULT_E_UNSUPPORTED);
     case FLAW_RESERVED:
         params->arithmetic = c->extra & 1 ? PENULT_ARITHMETIC_BF16 + 1 : 0;
         params->kernels = c->extra & 1 ? 0 : PENULT_KERNELS_AMX + 1;
         return ONE(PENULT_E_UNSUPPORTED);
     case FLAW_RESERVED + 1:
-        params->threads = 257;
+        params->threads = c->extra & 1 ? 257 : 1;
+        params->kept_prompts = 64 + !(c->extra & 1);
         return ONE(PENULT_E_LIMIT);
     case FLAW_RESERVED + 2:
         params->max_prompts = 65537;

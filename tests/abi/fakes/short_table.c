@@ -57,7 +57,7 @@ static const penult_api *get_api(uint32_t abi_version) {
 }
 
 static const char *version(void) {
-    return "0.4.7";
+    return "0.5.7";
 }
 
 const penult_entry_point *penult_entry(void) {
