@@ -125,11 +125,11 @@ static void bring_hidden(struct worker *worker, size_t unit, void *context) {
  * here stay as they are. */
 static void save(struct worker *worker, const struct text_pass *pass, const struct kept_slot *slot, size_t group,
                  const float *from, size_t from_width, float *to, size_t width) {
-    size_t begin = group * LANES, tokens = pass->rows[slot->prompt].count;
-    size_t count = tokens > begin ? tokens - begin : 0, skip = slot->prefix > begin ? slot->prefix - begin : 0;
-    count = count < LANES ? count : LANES;
-    if (skip >= count)
+    size_t begin = group * LANES, first = slot->prefix > begin ? slot->prefix : begin;
+    size_t tokens = pass->rows[slot->prompt].count, end = tokens < begin + LANES ? tokens : begin + LANES;
+    if (first >= end)
         return;
+    size_t skip = first - begin, count = end - begin;
     float *lanes = skip ? worker->scratch : to;
     packed_gather(from, from_width, pass->row + slot->prompt * pass->tokens + begin, count, lanes, LANES, width);
     for (size_t k = 0; skip && k < width; k++)

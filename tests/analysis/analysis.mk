@@ -64,7 +64,7 @@ check-asan-run: all $(UNIT_TESTS) $(B)/abi/test_misuse $(ANALYSIS_PROGRAMS)
 
 # The parsers' unit tests, each statement of them and of what they call built with the sanitizer: assertions from
 # instrumented/cmocka.h, utf8proc's results marked by msan_utf8proc.c, the rest of the engine left out.
-MSAN_TESTS = $(patsubst tests/unit/%.c,$(B)/msan/%,$(filter-out %/test_workers.c %/test_picture.c %/test_session.c %/test_pipeline.c %/test_out_of_memory.c %/test_rows_left_out.c,$(wildcard tests/unit/test_*.c)))
+MSAN_TESTS = $(patsubst tests/unit/%.c,$(B)/msan/%,$(filter-out %/test_workers.c %/test_picture.c %/test_session.c %/test_pipeline.c %/test_out_of_memory.c %/test_rows_left_out.c %/test_kept.c,$(wildcard tests/unit/test_*.c)))
 MSAN_ENGINE = $(filter $(B)/obj/encoder/base/% $(B)/obj/encoder/format/% $(B)/obj/encoder/text/% $(B)/obj/encoder/config.o \
     $(B)/obj/encoder/tokenizer_place.o $(B)/obj/encoder/condition/% $(B)/obj/encoder/model/geometry.o $(B)/obj/encoder/model/layout.o \
     $(B)/obj/encoder/model/shapes.o $(B)/obj/encoder/model/strangers.o,$(ENGINE_OBJECTS))

@@ -19,7 +19,7 @@ static int masked[B];
 static uint32_t state_of_random = 1;
 
 static uint32_t below(uint32_t limit) {
-    state_of_random = state_of_random * 1664525u + 1013904223u;
+    state_of_random = (uint32_t)(((uint64_t)state_of_random * 1664525u + 1013904223u) & UINT32_MAX);
     return (state_of_random >> 8) % limit;
 }
 
