@@ -45,18 +45,17 @@ static inline v v_and(v a, v b) {
 }
 
 /* Bytes of E4M3 as binary16 of a 256th of their value: the exponents' biases are 7 and 15, and a conversion from binary16
- * heeds no flush mode. A file of weights has no NaN, and is not made to pay for one. */
+ * heeds no flush mode. The bytes are extended with their sign, which a shift leaves at its place and a mask takes off its other.
+ * A file of weights has no NaN, and is not made to pay for one. */
 static inline v widen_e4m3(__m128i bytes) {
-    __m128i code = _mm_cvtepu8_epi16(bytes), magnitude = _mm_and_si128(code, _mm_set1_epi16(0x7F));
-    __m128i sign = _mm_slli_epi16(_mm_and_si128(code, _mm_set1_epi16(0x80)), 8);
-    __m128i half = _mm_or_si128(sign, _mm_slli_epi16(magnitude, 7));
-    __m128i nans = _mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7F));
+    __m128i half = _mm_and_si128(_mm_slli_epi16(_mm_cvtepi8_epi16(bytes), 7), _mm_set1_epi16((short)0xBF80));
+    __m128i nans = _mm_cmpeq_epi16(_mm_slli_epi16(half, 1), _mm_set1_epi16(0x7F00));
     v value = _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256));
     if (__builtin_expect(_mm_testz_si128(nans, nans), 1))
         return value;
     __m256i is_nan = _mm256_cvtepi16_epi32(nans);
     v nan = _mm256_castsi256_ps(_mm256_or_si256(_mm256_set1_epi32(0x7FC00000),
-                                                _mm256_slli_epi32(_mm256_cvtepu16_epi32(sign), 16)));
+                                                _mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16)));
     return _mm256_blendv_ps(value, nan, _mm256_castsi256_ps(is_nan));
 }
 
@@ -90,37 +89,50 @@ static inline v load_widened(const unsigned char *from, enum dtype dtype, size_t
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
-static inline __attribute__((always_inline)) void widen_typed(const unsigned char *from, enum dtype dtype, float *to,
-                                                              size_t count) {
+/* Times `scale` in the register, if `scaled`: a loop of its own over what was widened cost 2 % of a panel of eight bits. */
+static inline __attribute__((always_inline)) void widen_typed(const unsigned char *from, enum dtype dtype, const int scaled,
+                                                              float scale, float *to, size_t count) {
     size_t element = dtype_bits(dtype) / 8, i = 0;
-    for (; i + V <= count; i += V)
-        v_store(to + i, load_widened(from + i * element, dtype, V));
+    for (; i + V <= count; i += V) {
+        v whole = load_widened(from + i * element, dtype, V);
+        v_store(to + i, scaled ? v_mul(whole, v_set(scale)) : whole);
+    }
     if (i < count) {
         v rest = load_widened(from + i * element, dtype, count - i);
+        rest = scaled ? v_mul(rest, v_set(scale)) : rest;
         memcpy(to + i, &rest, (count - i) * sizeof *to);
     }
 }
 
-static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {
+static inline __attribute__((always_inline)) void widen_any(const unsigned char *from, enum dtype dtype, const int scaled,
+                                                            float scale, float *to, size_t count) {
     switch (dtype) {
     case DTYPE_F16:
-        widen_typed(from, DTYPE_F16, to, count);
+        widen_typed(from, DTYPE_F16, scaled, scale, to, count);
         break;
     case DTYPE_BF16:
-        widen_typed(from, DTYPE_BF16, to, count);
+        widen_typed(from, DTYPE_BF16, scaled, scale, to, count);
         break;
     case DTYPE_F64:
-        widen_typed(from, DTYPE_F64, to, count);
+        widen_typed(from, DTYPE_F64, scaled, scale, to, count);
         break;
     case DTYPE_F8_E4M3:
-        widen_typed(from, DTYPE_F8_E4M3, to, count);
+        widen_typed(from, DTYPE_F8_E4M3, scaled, scale, to, count);
         break;
     case DTYPE_F8_E5M2:
-        widen_typed(from, DTYPE_F8_E5M2, to, count);
+        widen_typed(from, DTYPE_F8_E5M2, scaled, scale, to, count);
         break;
     default:
-        widen_typed(from, DTYPE_F32, to, count);
+        widen_typed(from, DTYPE_F32, scaled, scale, to, count);
     }
+}
+
+static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {
+    widen_any(from, dtype, 0, 0, to, count);
+}
+
+static void widen_scaled(const unsigned char *from, enum dtype dtype, float scale, float *to, size_t count) {
+    widen_any(from, dtype, 1, scale, to, count);
 }
 
 #include "gemm.h"

@@ -45,16 +45,14 @@ static inline v v_and(v a, v b) {
 }
 
 /* Bytes of E4M3 as binary16 of a 256th of their value: the exponents' biases are 7 and 15, and a conversion from binary16
- * heeds no flush mode. */
+ * heeds no flush mode. The bytes are extended with their sign, which a shift leaves at its place and a mask takes off its other. */
 static inline v widen_e4m3(__m128i bytes) {
-    __m256i code = _mm256_cvtepu8_epi16(bytes), magnitude = _mm256_and_si256(code, _mm256_set1_epi16(0x7F));
-    __m256i sign = _mm256_slli_epi16(_mm256_and_si256(code, _mm256_set1_epi16(0x80)), 8);
-    __m256i half = _mm256_or_si256(sign, _mm256_slli_epi16(magnitude, 7));
-    __mmask16 is_nan = _mm256_cmpeq_epi16_mask(magnitude, _mm256_set1_epi16(0x7F));
+    __m256i half = _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepi8_epi16(bytes), 7), _mm256_set1_epi16((short)0xBF80));
+    __mmask16 is_nan = _mm256_cmpeq_epi16_mask(_mm256_slli_epi16(half, 1), _mm256_set1_epi16(0x7F00));
     v value = _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256));
     if (__builtin_expect(!is_nan, 1)) /* a file of weights has none, and is not made to pay for one */
         return value;
-    __m512i nan = _mm512_or_si512(_mm512_set1_epi32(0x7FC00000), _mm512_slli_epi32(_mm512_cvtepu16_epi32(sign), 16));
+    __m512i nan = _mm512_or_si512(_mm512_set1_epi32(0x7FC00000), _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
     return _mm512_mask_mov_ps(value, is_nan, _mm512_castsi512_ps(nan));
 }
 
@@ -78,37 +76,50 @@ static inline v load_widened(const unsigned char *from, enum dtype dtype, __mmas
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
 
-static inline __attribute__((always_inline)) void widen_typed(const unsigned char *from, enum dtype dtype, float *to,
-                                                              size_t count) {
+/* Times `scale` in the register, if `scaled`: see avx2.c. */
+static inline __attribute__((always_inline)) void widen_typed(const unsigned char *from, enum dtype dtype, const int scaled,
+                                                              float scale, float *to, size_t count) {
     size_t element = dtype_bits(dtype) / 8, i = 0;
-    for (; i + V <= count; i += V)
-        v_store(to + i, load_widened(from + i * element, dtype, 0xFFFF));
+    for (; i + V <= count; i += V) {
+        v whole = load_widened(from + i * element, dtype, 0xFFFF);
+        v_store(to + i, scaled ? v_mul(whole, v_set(scale)) : whole);
+    }
     if (i < count) {
         __mmask16 mask = (__mmask16)((1u << (count - i)) - 1u);
-        _mm512_mask_storeu_ps(to + i, mask, load_widened(from + i * element, dtype, mask));
+        v rest = load_widened(from + i * element, dtype, mask);
+        _mm512_mask_storeu_ps(to + i, mask, scaled ? v_mul(rest, v_set(scale)) : rest);
+    }
+}
+
+static inline __attribute__((always_inline)) void widen_any(const unsigned char *from, enum dtype dtype, const int scaled,
+                                                            float scale, float *to, size_t count) {
+    switch (dtype) {
+    case DTYPE_F16:
+        widen_typed(from, DTYPE_F16, scaled, scale, to, count);
+        break;
+    case DTYPE_BF16:
+        widen_typed(from, DTYPE_BF16, scaled, scale, to, count);
+        break;
+    case DTYPE_F64:
+        widen_typed(from, DTYPE_F64, scaled, scale, to, count);
+        break;
+    case DTYPE_F8_E4M3:
+        widen_typed(from, DTYPE_F8_E4M3, scaled, scale, to, count);
+        break;
+    case DTYPE_F8_E5M2:
+        widen_typed(from, DTYPE_F8_E5M2, scaled, scale, to, count);
+        break;
+    default:
+        widen_typed(from, DTYPE_F32, scaled, scale, to, count);
     }
 }
 
 static void widen(const unsigned char *from, enum dtype dtype, float *to, size_t count) {
-    switch (dtype) {
-    case DTYPE_F16:
-        widen_typed(from, DTYPE_F16, to, count);
-        break;
-    case DTYPE_BF16:
-        widen_typed(from, DTYPE_BF16, to, count);
-        break;
-    case DTYPE_F64:
-        widen_typed(from, DTYPE_F64, to, count);
-        break;
-    case DTYPE_F8_E4M3:
-        widen_typed(from, DTYPE_F8_E4M3, to, count);
-        break;
-    case DTYPE_F8_E5M2:
-        widen_typed(from, DTYPE_F8_E5M2, to, count);
-        break;
-    default:
-        widen_typed(from, DTYPE_F32, to, count);
-    }
+    widen_any(from, dtype, 0, 0, to, count);
+}
+
+static void widen_scaled(const unsigned char *from, enum dtype dtype, float scale, float *to, size_t count) {
+    widen_any(from, dtype, 1, scale, to, count);
 }
 
 #include "gemm.h"

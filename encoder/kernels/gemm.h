@@ -3,7 +3,7 @@
  *
  *     v, V (floats in one), v_zero() v_set(x) v_load(p) v_store(p, a) v_add(a, b) v_fma(a, b, c) = a b + c
  *     TILE_COLUMNS, TILE_GROUPS   the register tile: columns of weights by groups of rows
- *     widen(from, dtype, to, count)
+ *     widen(from, dtype, to, count), widen_scaled(from, dtype, scale, to, count)
  *
  * How it goes: a block of depth of a panel's weights is widened to float32 where it is not that already (then it is used where
  * it lies, in the mapping), row by row as in the file; a tile multiplies each of a few weight rows' values, broadcast, with
@@ -94,14 +94,14 @@ static const unsigned char *weights_of(const struct kernels *kernels, const stru
         return weight;
     }
     const struct ahead here = block_ahead(op, from);
-    const float scale = op->scale; /* of its own: for all the compiler knows a row could change op's */
     for (size_t column = 0; column < op->columns; column++) {
         float *row = scratch + column * DEPTH_BLOCK;
         if (column + ROWS_AHEAD < op->columns)
             fetch(&here, column + ROWS_AHEAD, 1, 0, here.lines);
-        widen(weight + column * op->weight_pitch, op->dtype, row, depth);
-        for (size_t k = 0; scale != 0 && k < depth; k++)
-            row[k] *= scale;
+        if (op->scale != 0)
+            widen_scaled(weight + column * op->weight_pitch, op->dtype, op->scale, row, depth);
+        else
+            widen(weight + column * op->weight_pitch, op->dtype, row, depth);
         bf16_round_row(kernels, op, row, depth);
     }
     *pitch = DEPTH_BLOCK * sizeof *scratch;
