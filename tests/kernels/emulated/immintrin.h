@@ -180,6 +180,15 @@ static inline __m256i _mm256_cvtepu8_epi16(__m128i a) {
     return (__m256i)r;
 }
 
+static inline __m256i _mm256_cvtepi8_epi16(__m128i a) {
+    u16x16 r = {0};
+    EACH(16) {
+        unsigned byte = ((u8x16)a)[i];
+        r[i] = (uint16_t)(byte & 0x80 ? byte | 0xFF00 : byte);
+    }
+    return (__m256i)r;
+}
+
 static inline __mmask16 _mm256_cmpeq_epi16_mask(__m256i a, __m256i b) {
     unsigned mask = 0;
     EACH(16)
