@@ -7,9 +7,9 @@ UNIT_TESTS = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c te
 
 include tests/abi/abi.mk
 include tests/parity/parity.mk
-include tests/memory/memory.mk
 include tests/bench/bench.mk
 include tests/faults/faults.mk
+include tests/memory/memory.mk
 include tests/files/files.mk
 include tests/analysis/analysis.mk
 include tests/host/host.mk
