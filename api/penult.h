@@ -356,11 +356,11 @@ typedef struct penult_token_result {
  * kept_prompts    prompts of which the session keeps all rows from one encode to the next, for a host that encodes a prompt again while
  *                 it is being written; 0: none. At most 64. A prompt that begins with the same ids and key_mask as a kept one takes
  *                 those rows from it, up to its end where something pooled is wanted, and only the others are computed: the
- *                 tower is causal. The bits are those of a session that keeps nothing. It pays where at least 16 tokens less are to
- *                 compute. Each prompt of a request is kept in place of the one it has most in common with, or, with less than the
- *                 start and one id, of the one that was longest not used. One takes 4 D (3 L + 1) bytes for each token of the
- *                 context, rounded up to 16, 40 MB for bigG; session_measure counts it. OpenBLAS's kernels keep nothing: their
- *                 bits change with the shape of a product. */
+ *                 tower is causal. The bits are those of a session that keeps nothing. Rows are computed 16 at a time: of 77, the
+ *                 first 13 that stay save 16. Of a request's prompts as many are kept, the first ones, each in place of the one it
+ *                 has most in common with, or, with less than the start and one id, of the one that was longest not used. One takes
+ *                 4 D (3 L + 1) bytes for each token of the context, rounded up to 16, 40 MB for bigG; session_measure counts it.
+ *                 OpenBLAS's kernels keep nothing: their bits change with the shape of a product. */
 typedef struct penult_session_params {
     uint32_t struct_size;
     uint32_t flags;

@@ -196,7 +196,9 @@ static void rows_that_are_there_are_not_computed(void **state) {
     ids[0][25]--; /* what was kept is the new one */
     assert_int_equal(computed(s, BLOCKS, 1), T - 25);
     ids[0][30]++;
-    assert_int_equal(computed(s, BLOCKS, 0), T - 30); /* does not come to its end: what is there is what it had in common */
+    assert_int_equal(computed(s, BLOCKS, 0), T - 30); /* does not come to its end: what is there is what it had in common, */
+    assert_int_equal(computed(s, BLOCKS, 0), T - 30);
+    ids[0][30]--; /* and not what it has begun to write over */
     assert_int_equal(computed(s, BLOCKS, 1), T - 30);
     assert_int_equal(computed(s, BLOCKS + 1, 0), T); /* of more blocks there is no K and V */
     free(s);
